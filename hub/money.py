@@ -1,7 +1,7 @@
 """Amounts of money: integer minor units and an ISO 4217 currency, never a float."""
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 
 import msgspec
 
@@ -13,6 +13,8 @@ _EXPONENTS = {
     4: "CLF UYW",
 }
 _EXPONENT = {code: digits for digits, codes in _EXPONENTS.items() for code in codes.split()}
+_MOST_DIGITS = 18
+_EXACT = Context(prec=1000, traps=[])
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
@@ -49,10 +51,13 @@ def from_major(value: str | int | Decimal, currency: str) -> Money:
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise Invalid("an amount is a decimal string or an integer, never a float", code="invalid_amount")
     try:
-        minor = Decimal(value).scaleb(exponent(code))
-        whole = int(minor)
-    except (InvalidOperation, ValueError, OverflowError) as exc:
+        major = Decimal(value)
+    except InvalidOperation as exc:
         raise Invalid('an amount is a decimal number such as "12.50"', code="invalid_amount") from exc
+    if not major.is_finite() or major.adjusted() > _MOST_DIGITS:
+        raise Invalid('an amount is a decimal number such as "12.50"', code="invalid_amount")
+    minor = _EXACT.scaleb(major, exponent(code))
+    whole = int(minor)
     if minor != whole:
         raise Invalid(f"{code} has {exponent(code)} minor digits; the amount has more", code="invalid_amount")
     return Money(whole, code)

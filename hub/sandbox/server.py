@@ -32,7 +32,12 @@ class Entry:
 
 @dataclass
 class Fault:
-    """What to do to the next `times` requests whose "METHOD /path" starts with or matches `match`."""
+    """
+    What to do to the next `times` requests whose "METHOD /path" starts with or matches `match`.
+
+    `do` is status:N, slow:Ns, drop_before (nothing happens, no answer), drop_after (it happens, no answer), html or
+    truncate (the answer is spoilt), cut (the connection breaks within the answer); duplicate_webhook, reorder_webhook and ignore_keys are acted out by the sandbox.
+    """
 
     match: str
     do: str
@@ -287,9 +292,14 @@ def _handler(sandbox: Sandbox) -> type[BaseHTTPRequestHandler]:
             response = sandbox.answer(request)
             if self.take(request, ("drop_after",)):
                 return self.hang_up()
-            return self.reply(response)
+            if self.take(request, ("html",)):
+                page = b"<!DOCTYPE html><html><body>Down for maintenance</body></html>"
+                response = Response(page, 200, {"Content-Type": "text/html"})
+            elif self.take(request, ("truncate",)):
+                response = Response(response.payload()[: len(response.payload()) // 2], response.status)
+            return self.reply(response, cut=bool(self.take(request, ("cut",))))
 
-        def reply(self, response: Response) -> None:
+        def reply(self, response: Response, *, cut: bool = False) -> None:
             payload = response.payload()
             self.send_response(response.status)
             headers = {"Content-Type": "application/json; charset=utf-8", **response.headers}
@@ -298,7 +308,10 @@ def _handler(sandbox: Sandbox) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(payload)
+                self.wfile.write(payload[: len(payload) // 2] if cut else payload)
+            if cut:
+                self.wfile.flush()
+                self.hang_up()
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = serve
 

@@ -1,0 +1,158 @@
+"""Open a connection: its settings, mapping, transport and connector class, put together once and kept."""
+
+import importlib
+import re
+import threading
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from hub.config import ConnectionSettings, Settings, connector_config, did_you_mean
+from hub.connector import Checked, Connector, Mark
+from hub.errors import ConfigError
+from hub.mapping import CompiledMapping, Source, compile_mapping, locate
+from hub.plugins import Plugins
+from hub.transport import Patience, Transport
+from hub.vault import Vault
+
+
+@dataclass
+class Connection:
+    """One configured instance of a connector, ready for work. `checked` is set by `Connections.check`."""
+
+    name: str
+    connector: Connector
+    mapping: CompiledMapping
+    transport: Transport
+    settings: ConnectionSettings
+    checked: Checked | None = None
+
+    @property
+    def live_actions(self) -> bool:
+        return self.settings.live_actions
+
+    def can(self, action: str) -> Mark | None:
+        """Give the mark of the method that does an action here; a "*" method needs the mapping's legacy verb."""
+        mark = type(self.connector).mark("act", action)
+        if mark is not None and mark.name == "*" and action not in self.mapping.actions:
+            return None
+        return mark
+
+
+class Connections:
+    """The configured connections, opened when first asked for. Thread-safe."""
+
+    def __init__(self, settings: Settings, plugins: Plugins, vault: Vault | None = None) -> None:
+        self.settings = settings
+        self.plugins = plugins
+        self.vault = vault or Vault()
+        self._open: dict[str, Connection] = {}
+        self._lock = threading.RLock()
+
+    def names(self) -> list[str]:
+        return list(self.settings.connections)
+
+    def open(self, name: str) -> Connection:
+        """
+        Give a connection, opening it if need be; no request is made.
+
+        Raises ConfigError for an unknown name or connector and for settings the connector does not accept,
+        MappingError for a mapping that does not compile.
+        """
+        with self._lock:
+            if name not in self._open:
+                self._open[name] = self._made(name)
+            return self._open[name]
+
+    def check(self, name: str) -> Checked:
+        """Ask the vendor who we are and key the limits by that account. Raises what the connector's check raises."""
+        connection = self.open(name)
+        checked = connection.connector.check()
+        connection.checked = checked
+        connection.transport.account = f"{connection.settings.connector}:{checked.account}"
+        return checked
+
+    def mapping(self, name: str) -> CompiledMapping:
+        """Compile the mapping that a configured connection uses, without opening it."""
+        settings = self._settings(name)
+        return compile_for(self.plugins, settings.connector, connection=settings, root=self.settings)
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in self._open.values():
+                connection.connector.close()
+                connection.transport.close()
+            self._open.clear()
+
+    def _settings(self, name: str) -> ConnectionSettings:
+        settings = self.settings.connections.get(name)
+        if settings is None:
+            raise ConfigError(f'connection "{name}" is not configured{did_you_mean(name, self.names())}')
+        return settings
+
+    def _made(self, name: str) -> Connection:
+        settings = self._settings(name)
+        cls = self.plugins.connector(settings.connector)
+        config = connector_config(name, self.settings, cls)
+        self.vault.keep(config)
+        mapping = compile_for(self.plugins, settings.connector, connection=settings, root=self.settings)
+        transport = Transport(
+            name,
+            hosts=_hosts(cls, config, settings.base_url),
+            base_url=settings.base_url,
+            limits=cls.limits,
+            patience=_patience(settings.base_url),
+        )
+        return Connection(name, cls(config, transport), mapping, transport, settings)
+
+
+def compile_for(
+    plugins: Plugins,
+    connector: str,
+    *,
+    connection: ConnectionSettings | None = None,
+    root: Settings | None = None,
+) -> CompiledMapping:
+    """Find and compile a connector's mapping: the connection's own, the mappings folder's, the plugin's, the core's."""
+    cls = plugins.connector(connector)
+    folder = root.directory / root.hub.mappings_dir if root else None
+    own = root.directory / connection.mapping if root and connection and connection.mapping else None
+
+    def resolve(name: str) -> Source:
+        return locate(plugins.connector(name))
+
+    return compile_mapping(
+        locate(cls, mapping=own, mappings_dir=folder),
+        converters=plugins.converters,
+        table_options=cls.table_options,
+        resolve=resolve,
+        streams=_streams(cls),
+    )
+
+
+def load_sandbox(cls: type[Connector]) -> Any:
+    """Import a connector's sandbox class ("module:Class"). Raises ConfigError where it has none."""
+    if cls.sandbox is None:
+        raise ConfigError(f'connector "{cls.name}" has no sandbox')
+    module, _, name = cls.sandbox.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _streams(cls: type[Connector]) -> set[str] | None:
+    named = {mark.name for mark in cls.marks if mark.role == "pull"}
+    return None if "*" in named else named
+
+
+def _hosts(cls: type[Connector], config: Any, base_url: str | None) -> list[str]:
+    """Name the owned hosts: those the connector declares, those of URLs among its settings, and base_url's."""
+    urls = [v.get_secret_value() if isinstance(v, SecretStr) else v for v in dict(config).values()]
+    urls = [base_url, *(u for u in urls if isinstance(u, str) and re.match(r"https?://", u))]
+    return [*cls.hosts(config), *(host for u in urls if u and (host := urlsplit(u).hostname))]
+
+
+def _patience(base_url: str | None) -> Patience:
+    """Be patient with a vendor; a sandbox or test on this machine answers at once or not at all."""
+    local = base_url and re.match(r"https?://(127\.|localhost|\[::1\])", base_url)
+    return Patience(backoff_s=0.05) if local else Patience()
