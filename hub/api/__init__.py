@@ -1,0 +1,44 @@
+"""The REST API: routes derived from the kinds and the catalogue, a key on all of them, problems for all errors."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from hub.api import acting, openapi, operating, problems, reading
+from hub.api.guard import Guard
+from hub.app import App
+
+MAX_BODY = 1_000_000
+
+
+def create_app(hub: App, *, worker: bool = False) -> FastAPI:
+    """
+    Make the ASGI application of an open hub, which the caller closes.
+
+    With `worker` a worker process runs the syncs that are asked for; without, a thread of this one does.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        hub.syncs.in_background(not worker)
+        yield
+        hub.syncs.in_background(False)
+
+    app = FastAPI(
+        title="Deskhub",
+        version=openapi.version(),
+        summary="One customer, one order, one ticket, and safe actions",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        responses=openapi.PROBLEMS,
+        max_body_size=MAX_BODY,
+    )
+    for routes in (operating.health(hub), reading.router(hub), acting.router(hub), operating.router(hub)):
+        app.include_router(routes)
+    problems.install(app)
+    app.add_middleware(Guard, hub=hub)
+    openapi.install(app)
+    return app

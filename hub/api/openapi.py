@@ -1,0 +1,121 @@
+"""/openapi.json: the routes, the nouns' own schemas, the bearer key, and problem documents for errors."""
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from hub.api.problems import MEDIA_TYPE
+from hub.records import KINDS
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "code", "retryable"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": ["string", "null"]},
+        "code": {"type": "string"},
+        "retryable": {"type": "boolean"},
+        "retry_after_ms": {"type": ["integer", "null"]},
+        "reason": {"type": ["string", "null"]},
+        "next_actions": {"type": "array", "items": {"type": "string"}},
+        "field_path": {"type": ["string", "null"]},
+        "run": {"$ref": "#/components/schemas/Result"},
+    },
+}
+_ANSWER = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "The request was not served; the problem says why", "content": _ANSWER},
+    "5XX": {"description": "The hub or a system behind it failed", "content": _ANSWER},
+}
+
+
+def version() -> str:
+    """Give the version of Deskhub."""
+    try:
+        return installed("deskhub")
+    except PackageNotFoundError:
+        return "0"
+
+
+def install(app: FastAPI) -> None:
+    """Make /openapi.json of this application complete."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            made = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            app.openapi_schema = _complete(made)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _complete(made: dict[str, Any]) -> dict[str, Any]:
+    components = made.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas |= _nouns() | {"Problem": _PROBLEM, "Result": result_schema()}
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "an API key, hub_…"}}
+    made["security"] = [{"key": []}]
+    for path, methods in made["paths"].items():
+        for operation in methods.values():
+            operation["responses"].pop("422", None)
+            if path in ("/healthz", "/readyz"):
+                operation["security"] = []
+    return made
+
+
+def result_schema() -> dict[str, Any]:
+    """Give the schema of a run's result."""
+    text, flag = {"type": ["string", "null"]}, {"type": "boolean"}
+    return {
+        "type": "object",
+        "required": ["status"],
+        "properties": {
+            "run_id": text,
+            "status": {"type": "string"},
+            "check_after_ms": {"type": ["integer", "null"]},
+            "replayed": flag,
+            "effects": {"type": "array", "items": {"type": "object"}},
+            "money": {"type": ["object", "null"]},
+            "reversal": {"type": ["object", "null"]},
+            "policy": {"type": ["object", "null"]},
+            "error": {"type": ["object", "null"]},
+            "as_of": text,
+        },
+    }
+
+
+def _nouns() -> dict[str, Any]:
+    structs = [kind.struct for kind in KINDS.values()]
+    references, parts = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
+    found: dict[str, Any] = dict(parts)
+    for kind, reference in zip(KINDS.values(), references, strict=True):
+        found[kind.name] = {"allOf": [reference, _ENTITY]}
+        found[f"{kind.name}_page"] = {
+            "type": "object",
+            "required": ["data"],
+            "properties": {
+                "data": {"type": "array", "items": {"$ref": f"#/components/schemas/{kind.name}"}},
+                "next_cursor": {"type": ["string", "null"]},
+            },
+        }
+    return found
+
+
+_ENTITY = {
+    "type": "object",
+    "required": ["id", "kind"],
+    "properties": {
+        "id": {"type": "string"},
+        "kind": {"type": "string"},
+        "connections": {"type": "array", "items": {"type": "object"}},
+        "as_of": {"type": ["string", "null"]},
+    },
+}

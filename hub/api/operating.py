@@ -1,0 +1,82 @@
+"""Endpoints for operators: connections, syncs, health."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from hub.access import require
+from hub.api.guard import principal
+from hub.app import App
+from hub.errors import HubError
+
+Name = Annotated[str, Path(max_length=100)]
+
+
+class SyncRequest(BaseModel):
+    """What to pull; everything new of all streams by default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    streams: list[str] | None = Field(None, min_length=1, max_length=100)
+    full: bool = Field(False, description="read everything again")
+
+
+def router(hub: App) -> APIRouter:
+    """Make the routes of connections and syncs."""
+    routes = APIRouter(prefix="/v1")
+
+    def connections(request: Request) -> Response:
+        require(principal(request), "read")
+        return _json({"data": [{"name": name, **found} for name, found in hub.status().items()]})
+
+    def sync(request: Request, name: Name, body: SyncRequest | None = None) -> Response:
+        require(principal(request), "admin")
+        wanted = body or SyncRequest()
+        asked = hub.syncs.ask(name, streams=wanted.streams, full=wanted.full)
+        return _json(asked, 202, {"Location": f"/v1/syncs/{asked['id']}"})
+
+    def syncs(request: Request, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> Response:
+        require(principal(request), "read")
+        return _json({"data": hub.syncs.latest(limit)})
+
+    def one(request: Request, id: Annotated[str, Path(max_length=100)]) -> Response:
+        require(principal(request), "read")
+        return _json(hub.syncs.one(id))
+
+    routes.add_api_route("/connections", connections, tags=["connections"], summary="Connections and their freshness")
+    routes.add_api_route(
+        "/connections/{name}/sync",
+        sync,
+        methods=["POST"],
+        status_code=202,
+        tags=["connections"],
+        summary="Ask for a sync; it runs in the worker",
+    )
+    routes.add_api_route("/syncs", syncs, tags=["connections"], summary="List syncs, the latest first")
+    routes.add_api_route("/syncs/{id}", one, tags=["connections"], summary="Get one sync with its report")
+    return routes
+
+
+def health(hub: App) -> APIRouter:
+    """Make /healthz (the process answers) and /readyz (the databases do, too)."""
+    routes = APIRouter(tags=["health"])
+
+    def healthz() -> Response:
+        return _json({"status": "ok"})
+
+    def readyz() -> Response:
+        try:
+            return _json({"status": "ready", "databases": hub.ready()})
+        except HubError as exc:
+            return _json({"status": "not ready", "code": exc.error_code}, 503)
+
+    routes.add_api_route("/healthz", healthz, summary="The process is up")
+    routes.add_api_route("/readyz", readyz, summary="The databases answer", responses={503: {"description": "No"}})
+    return routes
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(json.dumps(value, ensure_ascii=False, default=str), status, headers, "application/json")

@@ -1,0 +1,42 @@
+"""Logging: one line an event on stderr, ids and names only, known secrets taken out."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from hub.vault import Vault
+
+
+def configure(level: str, vault: Vault) -> None:
+    """Send the log of the hub, and of libraries from warning up, to stderr: lines on a terminal, JSON elsewhere."""
+
+    def scrubbed(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        return {key: vault.scrub(value) if isinstance(value, str) else value for key, value in event.items()}
+
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        scrubbed,
+    ]
+    terminal = sys.stderr.isatty()
+    shown: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, shown],
+        )
+    )
+    ours = logging.getLogger("hub")
+    ours.handlers[:] = [handler]
+    ours.setLevel(level.upper())
+    ours.propagate = False
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )

@@ -1,0 +1,116 @@
+"""Check mappings and try them on records, for `hub map`."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hub.app.opened import App
+from hub.config import ConnectionSettings, Settings, did_you_mean, load
+from hub.connections import Connections, compile_for
+from hub.connector import Page
+from hub.errors import ConfigError, HubError, Invalid
+from hub.mapping import CompiledMapping, check, preview
+from hub.plugins import Plugins, discover
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which raw records to preview: those of a file, one by id, or a sample from the system."""
+
+    stream: str
+    file: Path | None = None
+    remote_id: str | None = None
+    sample: int = 5
+
+
+def check_mappings(
+    config: Path | str | None, names: list[str] | None, *, mapping: Path | None = None, live: bool = False
+) -> dict[str, list[dict[str, Any]]]:
+    """
+    Check the mappings of connections or connectors; give the problems by name.
+
+    A mapping that does not compile is a problem like the others. With `live` the systems are asked for their fields.
+    """
+    settings, plugins = load(config, secrets=live), discover()
+    found = {}
+    for name in names or list(settings.connections) or list(plugins.connectors):
+        try:
+            compiled = _compiled(settings, plugins, name, mapping)
+            fields = _described(settings, plugins, name, compiled) if live else None
+            found[name] = [_problem(problem) for problem in check(compiled, fields=fields)]
+        except ConfigError:
+            raise
+        except HubError as exc:
+            found[name] = [{"severity": "error", "where": exc.field_path, "message": exc.message}]
+    return found
+
+
+def preview_records(
+    config: Path | str | None, name: str, wanted: Wanted, *, mapping: Path | None = None
+) -> tuple[list[bytes], list[dict[str, Any]]]:
+    """
+    Give the raw records and, for each, what the mapping makes of it.
+
+    With a file and a connector's name neither configuration nor secrets are needed. Raises ConfigError, and Invalid for
+    an unknown stream.
+    """
+    plugins = discover()
+    settings = load(config, secrets=wanted.file is None)
+    compiled = _compiled(settings, plugins, name, mapping)
+    if wanted.stream not in compiled.streams():
+        hint = did_you_mean(wanted.stream, compiled.streams())
+        raise Invalid(f'{compiled.source.where}: no table has the stream "{wanted.stream}"{hint}')
+    raws = _lines(wanted.file) if wanted.file else _from_system(settings, name, compiled, wanted)
+    return raws, list(preview(compiled, wanted.stream, raws))
+
+
+def _compiled(settings: Settings, plugins: Plugins, name: str, mapping: Path | None) -> CompiledMapping:
+    connection = settings.connections.get(name)
+    if connection is None and name not in plugins.connectors:
+        known = [*settings.connections, *plugins.connectors]
+        raise ConfigError(f'"{name}" is no connection and no connector{did_you_mean(name, known)}')
+    if mapping is not None:
+        if not mapping.is_file():
+            raise ConfigError(f"{mapping}: there is no such mapping file")
+        connection = connection or ConnectionSettings(connector=name)
+        connection = connection.model_copy(update={"mapping": mapping.resolve()})
+    connector = connection.connector if connection else name
+    return compile_for(plugins, connector, connection=connection, root=settings)
+
+
+def _described(settings: Settings, plugins: Plugins, name: str, compiled: CompiledMapping) -> dict[str, Any]:
+    connections = Connections(settings, plugins)
+    try:
+        connector = connections.open(name).connector
+        return {stream: connector.describe(stream) for stream in compiled.streams()}
+    finally:
+        connections.close()
+
+
+def _problem(problem: Any) -> dict[str, Any]:
+    return {key: getattr(problem, key, None) for key in ("severity", "where", "message")}
+
+
+def _lines(file: Path | None) -> list[bytes]:
+    assert file is not None
+    try:
+        return [line for line in file.read_bytes().splitlines() if line.strip()]
+    except OSError as exc:
+        raise Invalid(f"{file}: cannot be read: {exc.strerror}") from exc
+
+
+def _from_system(settings: Settings, name: str, compiled: CompiledMapping, wanted: Wanted) -> list[bytes]:
+    if name not in settings.connections:
+        raise ConfigError(f'"{name}" is not configured as a connection; give raw records with --file')
+    with App.open(settings) as app:
+        connection = app.connections.open(name)
+        role = "fetch" if wanted.remote_id else "pull"
+        method = connection.connector.method(role, wanted.stream)
+        if method is None:
+            raise Invalid(f'{name}: the connector has no {role} for the stream "{wanted.stream}"')
+        stream = compiled.stream(wanted.stream)
+        pages: Iterator[Page] = iter([method(stream, [wanted.remote_id])]) if wanted.remote_id else method(stream, None)
+        raws = (raw for page in pages for raw in compiled.map_page(wanted.stream, page).raws())
+        return list(itertools.islice(raws, wanted.sample))

@@ -1,0 +1,168 @@
+"""Syncs of whole connections: run here and now, or asked for and run by whoever works in the background."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from hub import sync
+from hub.config import did_you_mean
+from hub.connections import Connection, Connections
+from hub.errors import ConfigError, Conflict, HubError, Invalid, NotFound
+from hub.store import Store, asked
+from hub.store import syncs as log_of_syncs
+
+log = logging.getLogger("hub.syncs")
+AT_ONCE = 4
+Report = dict[str, dict[str, Any]]
+
+
+class Syncs:
+    """Runs syncs, several connections at once, one sync of a connection at a time; each is noted in the log."""
+
+    def __init__(self, store: Store, connections: Connections) -> None:
+        self.store = store
+        self.connections = connections
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
+        self._background: ThreadPoolExecutor | None = None
+
+    def run(
+        self,
+        names: Sequence[str] | None = None,
+        *,
+        streams: Sequence[str] | None = None,
+        full: bool = False,
+        progress: Callable[[Any], None] | None = None,
+    ) -> dict[str, Report]:
+        """
+        Sync connections (all by default) and give each one's report by table.
+
+        Raises ConfigError or Invalid before anything is pulled if a name, a setting or a stream is wrong.
+        """
+        work = self._wanted(list(names or self.connections.names()), streams)
+
+        def one(name: str) -> Report:
+            connection, chosen = work[name]
+            return self._logged(connection, chosen, full, progress)
+
+        if len(work) <= 1:
+            return {name: one(name) for name in work}
+        with ThreadPoolExecutor(min(AT_ONCE, len(work)), "sync") as pool:
+            return dict(zip(work, pool.map(one, work), strict=True))
+
+    def ask(self, name: str, *, streams: Sequence[str] | None, full: bool) -> dict[str, Any]:
+        """Note that a sync is wanted; give it as the log shows it. Asked twice before it begins, it is one."""
+        if name not in self.connections.names():
+            raise NotFound(f'connection "{name[:60]}" is not configured{did_you_mean(name, self.connections.names())}')
+        self._wanted([name], streams)
+        request = {"streams": sorted(set(streams)) if streams else None, "full": full}
+        made = asked.waiting_for(self.store, name, request) or asked.ask(self.store, name, request)
+        if self._background is not None:
+            self._background.submit(self.run_asked, made)
+        return self.one(made)
+
+    def run_asked(self, sync_id: str, progress: Callable[[Any], None] | None = None) -> None:
+        """Run a sync that was asked for, unless another process has begun it."""
+        taken = asked.take(self.store, sync_id)
+        if taken is None:
+            return
+        name, request = taken
+        try:
+            connection, chosen = self._wanted([name], request["streams"])[name]
+            with self._alone(name):
+                report = self._pulled(connection, chosen, request["full"], progress)
+            log_of_syncs.finish(self.store, sync_id, report)
+        except HubError as exc:
+            log.warning("sync %s of %s failed: %s", sync_id, name, exc.message)
+            log_of_syncs.broke(self.store, sync_id, exc.message)
+
+    def in_background(self, here: bool) -> None:
+        """Run what is asked for in a thread of this process, or (False) leave it to a worker."""
+        if here and self._background is None:
+            self._background = ThreadPoolExecutor(1, "asked-sync")
+            for waiting in asked.waiting(self.store):
+                self._background.submit(self.run_asked, waiting)
+        elif not here and self._background is not None:
+            pool, self._background = self._background, None
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def one(self, sync_id: str) -> dict[str, Any]:
+        """Give one sync with its report. Raises NotFound."""
+        found = log_of_syncs.one(self.store, sync_id)
+        if found is None:
+            raise NotFound("there is no sync with this id")
+        return _shown(found)
+
+    def latest(self, limit: int) -> list[dict[str, Any]]:
+        """Give the newest syncs first."""
+        return [_shown(found) for found in log_of_syncs.latest(self.store, limit=limit)]
+
+    def _wanted(
+        self, names: Sequence[str], streams: Sequence[str] | None
+    ) -> dict[str, tuple[Connection, list[str] | None]]:
+        work: dict[str, tuple[Connection, list[str] | None]] = {}
+        known: set[str] = set()
+        for name in names:
+            connection = self.connections.open(name)
+            mapped = connection.mapping.streams()
+            known |= set(mapped)
+            if streams is None:
+                work[name] = (connection, _configured(connection, mapped))
+            elif chosen := [stream for stream in mapped if stream in streams]:
+                work[name] = (connection, chosen)
+        for stream in streams or ():
+            if stream not in known:
+                hint = did_you_mean(stream, known)
+                text = f'no mapping of {", ".join(names)} has the stream "{stream[:60]}"{hint}'
+                raise Invalid(text, code="unknown_stream", field_path="streams")
+        return work
+
+    def _logged(
+        self, connection: Connection, streams: list[str] | None, full: bool, progress: Callable[[Any], None] | None
+    ) -> Report:
+        made = log_of_syncs.start(self.store, connection.name)
+        try:
+            with self._alone(connection.name):
+                report = self._pulled(connection, streams, full, progress)
+        except BaseException as exc:
+            log_of_syncs.broke(self.store, made, exc.message if isinstance(exc, HubError) else type(exc).__name__)
+            raise
+        log_of_syncs.finish(self.store, made, report)
+        return report
+
+    def _pulled(
+        self, connection: Connection, streams: list[str] | None, full: bool, progress: Callable[[Any], None] | None
+    ) -> Report:
+        found: Report = sync.sync_connection(self.store, connection, streams=streams, full=full, progress=progress)
+        return found
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        with self._lock:
+            if name in self._busy:
+                raise Conflict(f"{name} is being synced already", code="sync_running", retry_after_s=5.0)
+            self._busy.add(name)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy.discard(name)
+
+
+def _configured(connection: Connection, mapped: Sequence[str]) -> list[str] | None:
+    wanted = connection.settings.sync.streams
+    for stream in wanted or ():
+        if stream not in mapped:
+            where = f"[connections.{connection.name}] sync.streams"
+            raise ConfigError(f'{where}: the mapping has no stream "{stream}"{did_you_mean(stream, mapped)}')
+    return wanted
+
+
+def _shown(found: dict[str, Any]) -> dict[str, Any]:
+    report = found.pop("report") or {}
+    error = report.get("error") if isinstance(report.get("error"), str) else None
+    tables = None if error or "request" in report else report or None
+    return found | {"tables": tables, "error": error}

@@ -1,0 +1,117 @@
+"""Stay up: serve (the API and one worker) and worker (schedules and asked-for syncs)."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.cli import out
+from hub.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hub.app import App
+
+STOP_S = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `hub`."""
+    app.command()(serve)
+    app.command()(worker)
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Where to listen; default: [hub] host.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free port; default: [hub] port.")] = None,
+    with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Start a worker process too.")] = True,
+) -> None:
+    """Answer the REST API until Ctrl-C. The first start prints an admin key, once."""
+    from hub.app import App
+
+    with App.open(out.config_path()) as app:
+        key = app.keys.ensure_admin_key()
+        if key:
+            out.say(f"admin key (shown this once): {key}")
+        hub = app.settings.hub
+        with worker_process(app) if with_worker else contextlib.nullcontext():
+            listen(app, hub.host if host is None else host, hub.port if port is None else port, worker=with_worker)
+
+
+def worker(
+    parent: Annotated[int | None, typer.Option(hidden=True, help="End when this process is gone.")] = None,
+) -> None:
+    """Run schedules and asked-for syncs until Ctrl-C. A schedule is `sync = { every = "5m" }`."""
+    from hub.app import App, Worker
+
+    with App.open(out.config_path()) as app:
+        running = Worker(app, parent=parent)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: running.stop())
+        out.say(f"worker: {len(running.schedules)} schedules")
+        running.run()
+
+
+def listen(app: "App", host: str, port: int, *, worker: bool) -> None:
+    """Serve the API until a signal comes; requests under way are finished. Raises ConfigError for a port in use."""
+    import uvicorn
+
+    from hub.api import create_app
+
+    with _bound(host, port) as listening:
+        config = uvicorn.Config(
+            create_app(app, worker=worker),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_S,
+        )
+        shown = f"[{host}]" if ":" in host else host
+        out.say(f"serving on http://{shown}:{listening.getsockname()[1]}")
+        with _signals_end_here():
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as exc:
+        why = getattr(exc, "strerror", None) or str(exc)
+        raise ConfigError(f"cannot listen on {host} port {port}: {why}; choose another with --port") from exc
+
+
+@contextlib.contextmanager
+def worker_process(app: "App") -> Iterator[subprocess.Popen[bytes]]:
+    """Run `hub worker` as a child for as long as the block lasts; it also ends when this process is killed."""
+    command = [sys.executable, "-m", "hub.cli"]
+    command += ["--config", str(app.settings.path)] if app.settings.path else []
+    child = subprocess.Popen([*command, "worker", "--parent", str(os.getpid())])  # noqa: S603 - our own interpreter
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+@contextlib.contextmanager
+def _signals_end_here() -> Iterator[None]:
+    """Keep uvicorn from dying of the signal it has already obeyed: it raises it anew after shutting down."""
+
+    def ignore(number: int, frame: Any) -> None: ...
+
+    before = {number: signal.signal(number, ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

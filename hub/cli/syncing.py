@@ -1,0 +1,105 @@
+"""Pull from the systems, and see how fresh everything is: sync, status."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from hub.cli import out
+from hub.cli.out import Json
+
+COLUMNS = ("connection", "table", "stream", "kind", "read", "changed", "deleted", "rejected", "seconds", "error")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `hub`."""
+    app.command()(sync)
+    app.command()(status)
+
+
+def sync(
+    connections: Annotated[list[str] | None, typer.Argument(help="Connections; all by default.")] = None,
+    stream: Annotated[list[str] | None, typer.Option(help="Only this stream; may be repeated.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Read everything again, from the beginning.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Pull what changed. One page a transaction: safe to stop and to repeat."""
+    from hub.app import App
+
+    with App.open(out.config_path()) as app, Progress() as progress:
+        found = app.sync(connections, streams=stream, full=full, progress=progress)
+    out.answer({"connections": found}, as_json, lambda: show(found))
+    raise typer.Exit(1 if failed(found) else 0)
+
+
+def status(as_json: Json = False) -> None:
+    """Show what is stored, and as of when."""
+    from hub.app import App
+
+    with App.open(out.config_path()) as app:
+        found = app.status()
+    columns = ("connection", "stream", "records", "rejects", "read_at", "synced_at", "error")
+    rows = [
+        [name, stream, *(line[column] for column in columns[2:])]
+        for name, connection in found.items()
+        for stream, line in connection["streams"].items()
+    ]
+    out.answer({"connections": found}, as_json, lambda: out.table("Status", columns, rows))
+
+
+def failed(found: dict[str, dict[str, Any]]) -> bool:
+    """Say whether any table of a sync report has an error."""
+    return any(line["error"] for tables in found.values() for line in tables.values())
+
+
+def show(found: dict[str, dict[str, Any]], columns: tuple[str, ...] = COLUMNS) -> None:
+    """Print a sync report as a table."""
+    rows = [
+        [{"connection": name, "table": table, **line}.get(column) for column in columns]
+        for name, tables in found.items()
+        for table, line in tables.items()
+    ]
+    out.table("Sync", columns, rows)
+
+
+class Progress:
+    """Tell on stderr how a sync goes: a moving line per stream on a terminal, plain lines now and then elsewhere."""
+
+    every_s = 2.0
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._told: dict[str, float] = {}
+
+    def __enter__(self) -> Callable[[Any], None]:
+        if not sys.stderr.isatty():
+            return self._line
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        words = TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} read"), TimeElapsedColumn()
+        self._bar = Bar(SpinnerColumn(), *words, console=Console(stderr=True), transient=True)
+        self._bar.start()
+        return self._move
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _move(self, step: Any) -> None:
+        name = f"{step.connection} {step.stream}"
+        if name not in self._tasks:
+            self._tasks[name] = self._bar.add_task(name, total=None)
+        self._bar.update(self._tasks[name], completed=step.read)
+
+    def _line(self, step: Any) -> None:
+        name = f"{step.connection} {step.stream}"
+        now = time.monotonic()
+        if not step.done and now - self._told.get(name, 0.0) < self.every_s:
+            return
+        self._told[name] = now
+        out.say(f"{name}: {step.read} read" + (", done" if step.done else ""))

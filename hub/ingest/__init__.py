@@ -1,0 +1,9 @@
+"""
+The only way in: a page becomes rows, rejects, links, events and a cursor, in one transaction.
+
+Pulls, webhooks and fetch-after-write all come through `ingest`, so what they leave behind is the same.
+"""
+
+from hub.ingest.commit import Counts, PageCommit, TableCounts, ingest
+
+__all__ = ["Counts", "PageCommit", "TableCounts", "ingest"]

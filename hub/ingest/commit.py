@@ -1,0 +1,227 @@
+"""One page, one transaction."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from hub import identity
+from hub.connector import Page
+from hub.ingest import gone, rejects, rows
+from hub.store import Source, Sources, Store, Tx, clock, cursors
+from hub.store.raw import Blocks
+
+if TYPE_CHECKING:
+    from hub.mapping import MappedPage, TableRows
+
+
+@dataclass(frozen=True)
+class PageCommit:
+    """
+    What one page is committed with.
+
+    `read_at` is when the request was sent. `scan` is the full pass this page belongs to, `fresh` if it is the first of
+    one that begins anew. `advance=False` (webhooks, fetches) leaves the stream's cursor alone. `fuse` is the share of a
+    table that a scan may delete at once.
+    """
+
+    connection: str
+    stream: str
+    mapped: "MappedPage"
+    page: Page
+    read_at: datetime
+    revision: str
+    cursor: str | None = None
+    connector: str | None = None
+    scan: cursors.Scan | None = None
+    fresh: bool = False
+    advance: bool = True
+    fuse: float = 0.2
+
+    @cached_property
+    def read_ms(self) -> int:
+        return clock.millis(self.read_at)
+
+    @cached_property
+    def read_text(self) -> str:
+        return clock.text(self.read_at)
+
+
+@dataclass
+class TableCounts:
+    """What one page did to one table. `read` counts raw records that came in, deleted and skipped ones included."""
+
+    kind: str
+    read: int = 0
+    changed: int = 0
+    deleted: int = 0
+    skipped: int = 0
+    rejected: int = 0
+
+
+@dataclass
+class Counts:
+    """What one page did, by table; `fuse` says why a scan's deletions were not carried out."""
+
+    tables: dict[str, TableCounts] = field(default_factory=dict)
+    fuse: str | None = None
+
+    def total(self, name: str) -> int:
+        return sum(getattr(table, name) for table in self.tables.values())
+
+    @property
+    def read(self) -> int:
+        return max((table.read for table in self.tables.values()), default=0)
+
+    @property
+    def changed(self) -> int:
+        return self.total("changed")
+
+    @property
+    def deleted(self) -> int:
+        return self.total("deleted")
+
+    @property
+    def rejected(self) -> int:
+        return self.total("rejected")
+
+    @property
+    def skipped(self) -> int:
+        return self.total("skipped")
+
+
+@dataclass
+class PageWork:
+    """What the tables of one page share while it is written."""
+
+    tx: Tx
+    commit: PageCommit
+    sources: Sources
+    at: str
+    changes: "Changes" = field(default_factory=lambda: Changes())
+
+    @cached_property
+    def raws(self) -> list[bytes]:
+        return self.commit.mapped.raws()
+
+    @cached_property
+    def raw_hashes(self) -> list[bytes]:
+        digest = xxhash.xxh3_128_digest
+        return [digest(raw) for raw in self.raws]
+
+    blocks: Blocks = field(init=False)
+
+
+@dataclass
+class Changes:
+    """Entities that a page changed: kind → change → ids, ready to be an event; and records of linked kinds."""
+
+    of: dict[str, dict[str, list[object]]] = field(default_factory=dict)
+    new: dict[str, set[int]] = field(default_factory=dict)
+    touched: dict[str, set[int]] = field(default_factory=dict)
+    former: dict[str, set[str]] = field(default_factory=dict)
+
+    def add(self, kind: str, change: str, ids: Iterable[object]) -> None:
+        found = list(ids)
+        if found:
+            self.of.setdefault(kind, {}).setdefault(change, []).extend(found)
+
+
+_REVISION = """
+INSERT INTO mapping_revision (connection, revision, first_used_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
+"""
+
+
+def ingest(store: Store, commit: PageCommit) -> Counts:
+    """
+    Write a page: what changed and nothing else, with rejects, links, events and the cursor, in one transaction.
+
+    An older vendor version, else an older `read_at`, never overwrites a newer one, so pages may come in any order.
+    """
+    with store.write() as tx:
+        work = PageWork(tx, commit, Sources.load(tx), clock.text(clock.now()))
+        counts = Counts()
+        sources = {name: _register(work, table) for name, table in commit.mapped.tables.items()}
+        if sources:
+            work.blocks = Blocks.after(tx, next(iter(sources.values())).id)
+        for name, table in commit.mapped.tables.items():
+            counts.tables[name] = _table(work, sources[name], table)
+        counts.fuse = _sweep(work, list(sources.values()), counts)
+        _settle(work)
+        _finish(work)
+    return counts
+
+
+def _register(work: PageWork, table: "TableRows") -> Source:
+    commit = work.commit
+    wanted = Source(0, commit.connection, table.table, commit.stream, table.kind, commit.connector, commit.revision)
+    known = work.sources.by_name.get((commit.connection, table.table))
+    if known is None or known.revision != commit.revision:
+        work.tx.execute(
+            _REVISION,
+            (commit.connection, commit.revision, work.at),
+        )
+    return work.sources.register(work.tx, wanted)
+
+
+def _table(work: PageWork, source: Source, table: "TableRows") -> TableCounts:
+    absent = set(work.commit.page.deleted) | set(table.deleted)
+    counts = TableCounts(table.kind, table.read + len(work.commit.page.deleted), skipped=table.skipped)
+    known = rows.known(work.tx, source.id, [*(row.remote_id for row in table.rows), *absent, *table.untaken])
+    counts.changed = rows.write(work, source, [row for row in table.rows if row.remote_id not in absent], known)
+    lost = {remote_id for remote_id in (*absent, *table.untaken) if remote_id in known}
+    buried = gone.bury(work, source, [known[remote_id] for remote_id in lost])
+    counts.deleted = len(absent & (known.keys() | set(table.deleted))) + len(buried - absent)
+    counts.rejected = rejects.write(work, source, table)
+    return counts
+
+
+def _sweep(work: PageWork, sources: list[Source], counts: Counts) -> str | None:
+    scan = work.commit.scan
+    if scan is None or not scan.sweeps or not work.commit.page.complete:
+        return None
+    blown = []
+    for source in sources:
+        swept, fuse = gone.sweep(work, source, scan)
+        counts.tables[source.name].deleted += swept
+        blown += [fuse] if fuse else []
+    return "; ".join(blown) or None
+
+
+def _settle(work: PageWork) -> None:
+    changes = work.changes
+    for kind in list(changes.touched):
+        new, former = changes.new.get(kind, set()), changes.former.get(kind, set())
+        settled = identity.settle(work.tx, work.sources, kind, touched=changes.touched[kind], new=new, former=former)
+        for change, ids in settled.items():
+            changes.add(kind, change, ids)
+
+
+def _finish(work: PageWork) -> None:
+    commit, tx = work.commit, work.tx
+    if commit.mapped.tables:
+        work.blocks.write(tx)
+    tx.executemany(
+        "INSERT INTO event (at, connection, kind, changes) VALUES (?, ?, ?, ?)",
+        [(work.at, commit.connection, kind, json.dumps(ids)) for kind, ids in work.changes.of.items()],
+    )
+    if commit.advance:
+        _move_on(tx, commit)
+
+
+def _move_on(tx: Tx, commit: PageCommit) -> None:
+    """
+    Write the cursor with the page.
+
+    A scan that proved complete without naming a cursor to go on from begins anew the next time.
+    """
+    key = (commit.connection, commit.stream)
+    closes = commit.page.complete and commit.scan is not None
+    if commit.fresh or (closes and commit.scan and commit.scan.sweeps and commit.cursor is None):
+        cursors.forget(tx, key)
+    scan = None if closes else commit.scan
+    cursors.advance(tx, key, cursor=commit.cursor, scan=scan, read_at=commit.read_ms)

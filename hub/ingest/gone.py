@@ -1,0 +1,57 @@
+"""Records that are there no more: named by the vendor, or not met by a full scan that proved complete."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hub.ingest.rows import Known, entities
+from hub.records import KINDS
+from hub.store import Source
+from hub.store.cursors import Scan
+
+if TYPE_CHECKING:
+    from hub.ingest.commit import PageWork
+
+_FUSE_ROWS = 10
+_UNMET = """
+SELECT remote_id, rid, mapped_hash, raw_hash, version, read_at, deleted FROM state
+WHERE source_id = ? AND deleted = 0 AND coalesce(seen, 0) <> ? AND read_at < ?
+"""
+_LIVE = "SELECT count(*) FROM state WHERE source_id = ? AND deleted = 0"
+
+
+def bury(work: "PageWork", source: Source, stored: Sequence[Known]) -> set[str]:
+    """Turn records into tombstones, unless they were read later than this page; give the remote ids."""
+    commit = work.commit
+    dead = [old for old in stored if not old.deleted and old.read_at <= commit.read_ms]
+    if not dead:
+        return set()
+    work.tx.executemany(
+        "UPDATE state SET deleted = 1, read_at = ? WHERE source_id = ? AND remote_id = ?",
+        [(commit.read_ms, source.id, old.remote_id) for old in dead],
+    )
+    work.tx.executemany("UPDATE record SET deleted_at = ? WHERE rid = ?", [(commit.read_text, old.rid) for old in dead])
+    _note(work, source.kind or "", [old.rid for old in dead])
+    return {old.remote_id for old in dead}
+
+
+def sweep(work: "PageWork", source: Source, scan: Scan) -> tuple[int, str | None]:
+    """
+    Bury what a complete scan has not met.
+
+    Give how many, or why none: more than 10 rows and more than the fuse allows at once is left to a person.
+    """
+    rows = work.tx.execute(_UNMET, (source.id, scan.began_at, scan.began_at)).fetchall()
+    (count,) = work.tx.execute(_LIVE, (source.id,)).fetchone()
+    if len(rows) > _FUSE_ROWS and len(rows) > work.commit.fuse * count:
+        return 0, (
+            f"{source.connection} {source.name}: a full scan did not meet {len(rows)} of {count} records, more than "
+            f"{work.commit.fuse:.0%} at once; nothing was deleted, see that the source is whole"
+        )
+    return len(bury(work, source, [Known(*row) for row in rows])), None
+
+
+def _note(work: "PageWork", kind: str, rids: list[int]) -> None:
+    if KINDS[kind].linked:
+        work.changes.touched.setdefault(kind, set()).update(rids)
+    else:
+        work.changes.add(kind, "deleted", entities(work.tx, rids))

@@ -1,0 +1,165 @@
+"""Read pages: the typed decode of just the used paths, and the slow way that isolates a record that is broken."""
+
+import json
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Union
+
+import msgspec
+
+from hub.connector import Page
+from hub.errors import MappingError, Temporary
+from hub.mapping.paths import Name, parse_path
+from hub.mapping.words import Place
+
+_FAULTS = (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError)
+_Members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_List = msgspec.json.Decoder(list[msgspec.Raw])
+_any = msgspec.json.Decoder(float_hook=Decimal)
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class Broken:
+    """Stands for a raw record that cannot be read; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class Reader:
+    """Decodes pages of one stream into records of the stream's type, `Broken` in place of what cannot be read."""
+
+    def __init__(self, stream: str, record: Any, root: Any) -> None:
+        self.stream = stream
+        self.record = record
+        self.root = root
+        self.decoders: dict[str, Any] = {}
+        self.single = msgspec.json.Decoder(record, float_hook=Decimal)
+        self.several = msgspec.json.Decoder(list[record], float_hook=Decimal)
+
+    def read(self, page: Page) -> list[Any]:
+        """
+        Decode all records of a page.
+
+        Raises Temporary if the body is no JSON or lacks its list: then nothing is known about any record.
+        """
+        if page.body is None:
+            return self._records(page.records or ())
+        body = page.body.removeprefix(b"\xef\xbb\xbf")
+        try:
+            return self._listed(self._decoder(page.at).decode(body), page.at)
+        except _FAULTS:
+            return [self._one(raw) for raw in split(body, page.at, self.stream)]
+
+    def _listed(self, document: Any, at: str) -> list[Any]:
+        for _ in _names(at, self.stream):
+            document = document.list
+        if document.__class__ is list:
+            return document  # type: ignore[no-any-return]
+        if document.__class__ is self.root:
+            return [document]
+        raise ValueError("neither a list nor an object")
+
+    def _decoder(self, at: str) -> Any:
+        if at not in self.decoders:
+            kind: Any = Any if self.record is Any else Union[list[self.record], self.root]  # noqa: UP007
+            for name in reversed(_names(at, self.stream)):
+                kind = msgspec.defstruct("Envelope", [("list", kind)], rename={"list": name})
+            self.decoders[at] = msgspec.json.Decoder(kind, float_hook=Decimal)
+        return self.decoders[at]
+
+    def _records(self, records: Sequence[dict[str, Any] | bytes]) -> list[Any]:
+        raws = [raw_of(record) for record in records]
+        try:
+            found = self.several.decode(b"[" + b",".join(raws) + b"]")
+            if len(found) == len(raws):
+                return found  # type: ignore[no-any-return]
+        except _FAULTS:
+            pass
+        return [self._one(raw) for raw in raws]
+
+    def _one(self, raw: bytes | msgspec.Raw) -> Any:
+        if not raw:
+            return Broken("the record cannot be written as JSON")
+        try:
+            return self.single.decode(raw)
+        except _FAULTS:
+            return self._mended(bytes(raw))
+
+    def _mended(self, raw: bytes) -> Any:
+        """Decode a record with half a surrogate pair in a text; vendors cut emojis so."""
+        try:
+            clean = json.loads(raw.decode(), parse_float=Decimal, parse_constant=_no_constant)
+            text = json.dumps(clean, ensure_ascii=False, default=_number).encode("utf-8", "replace")
+            return self.single.decode(text)
+        except UnicodeDecodeError:
+            return Broken("the record is not UTF-8")
+        except _FAULTS:
+            return Broken("the record is no JSON that can be read")
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _number(value: Any) -> Any:
+    raise ValueError("a decimal number beside a broken text")
+
+
+def raw_of(record: dict[str, Any] | bytes) -> bytes:
+    """Give a record as bytes of JSON; empty for a dict that has no JSON form (the record is rejected)."""
+    if isinstance(record, (bytes, bytearray, memoryview)):
+        return bytes(record)
+    try:
+        return _encode(record)
+    except (TypeError, ValueError, UnicodeError, OverflowError, RecursionError):
+        return b""
+
+
+def raws_of(page: Page, stream: str) -> list[bytes]:
+    """Give every raw record of a page as bytes, in order."""
+    if page.body is None:
+        return [raw_of(record) for record in page.records or ()]
+    return [bytes(raw) for raw in split(page.body.removeprefix(b"\xef\xbb\xbf"), page.at, stream)]
+
+
+def _names(at: str, stream: str) -> list[str]:
+    if at == "@":
+        return []
+    path = parse_path(at, Place(f"stream {stream}").under("at"))
+    if not path.names_only:
+        raise MappingError(f"stream {stream}: a page's `at` is made of names, found {at!r}")
+    return [step.name for step in path.steps if isinstance(step, Name)]
+
+
+def split(body: bytes, at: str, stream: str) -> list[msgspec.Raw]:
+    """Split a body into its raw records. Raises Temporary that names the stream and what came, never content."""
+    here: Any = body
+    try:
+        for name in _names(at, stream):
+            here = _Members.decode(here)[name]
+        if bytes(here).lstrip()[:1] == b"{":
+            _any.decode(here)
+            return [here if isinstance(here, msgspec.Raw) else msgspec.Raw(here)]
+        return _List.decode(here)
+    except (*_FAULTS, LookupError) as exc:
+        wanted = "a JSON list or object" if at == "@" else f"a JSON document with a list at `{at}`"
+        raise Temporary(f"stream {stream}: expected {wanted}, got {what_came(body, at)}") from exc
+
+
+def what_came(body: bytes, at: str = "@") -> str:
+    """Say what kind of thing a body is."""
+    start = body.lstrip()[:1]
+    if not start:
+        return "an empty body"
+    if start == b"<":
+        return f"HTML or XML ({len(body)} bytes)"
+    try:
+        document = msgspec.json.decode(body)
+    except _FAULTS as exc:
+        if start in b"{[":
+            cut = "truncated" if "truncated" in str(exc) else "broken"
+            return f"{cut} JSON ({len(body)} bytes)"
+        return f"what is no JSON ({len(body)} bytes)"
+    kind = {dict: "a JSON object", list: "a JSON list", type(None): "null"}.get(type(document), "a single JSON value")
+    return f"{kind} without it" if at != "@" and isinstance(document, dict) else kind

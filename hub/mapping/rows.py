@@ -1,0 +1,92 @@
+"""What mapping a page gives: rows ready to store, tombstones, what no table took, and rejects."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+
+class Row(msgspec.Struct, gc=False):
+    """
+    A mapped record, ready to store and to serve.
+
+    `body` is compact JSON, `hash` the 16 bytes of xxh3_128 over it, `updated_at` the vendor's version time in RFC 3339
+    UTC with microseconds (so that texts sort as times do), `index` the position of the raw record in its page.
+    """
+
+    remote_id: str
+    body: bytes
+    hash: bytes
+    updated_at: str | None
+    index: int
+
+
+class Reject(msgspec.Struct, gc=False):
+    """A record that cannot be mapped, and why. `reason` holds no customer's data."""
+
+    table: str
+    remote_id: str | None
+    field: str | None
+    reason: str
+    index: int
+
+
+@dataclass
+class TableRows:
+    """
+    One table's share of a page.
+
+    `read` counts the stream's records (elements, for a table with `each`). `untaken` are ids that the table's `where`
+    did not take: if they were stored before, they must go. `skipped` counts what no table of the same level took.
+    """
+
+    table: str
+    kind: str
+    read: int = 0
+    rows: list[Row] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    untaken: list[str] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    skipped: int = 0
+    deleted_at: list[int] = field(default_factory=list)
+    untaken_at: list[int] = field(default_factory=list)
+    untaken_index: list[int] = field(default_factory=list)
+
+    def indexes(self) -> set[int]:
+        """Give the raw records that this table made something of."""
+        return {row.index for row in self.rows} | {bad.index for bad in self.rejects} | set(self.deleted_at)
+
+
+@dataclass
+class MappedPage:
+    """A page, mapped: `read` raw records, of which `skipped` were taken by no table; `tables` in file order."""
+
+    read: int
+    tables: dict[str, TableRows]
+    skipped: int
+    split: Callable[[], list[bytes]]
+
+    def raws(self) -> list[bytes]:
+        """Split the page into its raw records, each as the bytes it came in."""
+        return self.split()
+
+
+@dataclass
+class Made:
+    """What one table made of one raw record; `status` decides which of the others are set."""
+
+    table: str
+    kind: str
+    status: str
+    key: str | None = None
+    data: dict[str, Any] | None = None
+    reject: Reject | None = None
+
+
+@dataclass
+class MappedRecord:
+    """One raw record, mapped: what the tables of the stream made of it, and of its elements (`children`)."""
+
+    made: list[Made]
+    children: list[Made]

@@ -1,0 +1,106 @@
+"""What must be true, read fresh, before money moves or an order changes: pure checks on a mapped record."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hub.actions import Action, Amount, OrderUpdateShippingAddress, PaymentRefund
+from hub.errors import Conflict, Invalid, Refused
+from hub.money import Money
+
+NEEDS_FRESH: tuple[type[Action], ...] = (PaymentRefund, OrderUpdateShippingAddress)
+"""Actions whose target is read from the vendor before they are decided."""
+
+_DISPUTE_SETTLED = frozenset({"won", "prevented"})
+
+
+def completed(action: Action, data: Mapping[str, Any]) -> Action:
+    """Fill in what the input left open, and refuse what the facts forbid. Raises Invalid, Conflict, Refused."""
+    if isinstance(action, PaymentRefund):
+        return _refund(action, data)
+    if isinstance(action, OrderUpdateShippingAddress):
+        _not_shipped(data)
+    return action
+
+
+def refundable(data: Mapping[str, Any]) -> Money | None:
+    """Give what may still be refunded of a payment; None where the record does not say."""
+    said = _money(data.get("refundable_amount"))
+    if said is not None:
+        return said
+    taken = _money(data.get("amount_captured"))
+    if taken is None and data.get("status") == "succeeded":
+        taken = _money(data.get("amount"))
+    if taken is None:
+        return None
+    back = _money(data.get("amount_refunded"))
+    return taken if back is None else Money(max(0, taken.amount - back.amount), taken.currency)
+
+
+def disputed(data: Mapping[str, Any]) -> bool:
+    """Say whether a dispute is open or was lost; one that was won or prevented no longer stands in the way."""
+    disputes = data.get("disputes") or []
+    if disputes:
+        return any(dispute.get("status") not in _DISPUTE_SETTLED for dispute in disputes)
+    return bool(data.get("disputed"))
+
+
+def _refund(action: PaymentRefund, data: Mapping[str, Any]) -> PaymentRefund:
+    if disputed(data):
+        text = "payment.refund: the payment is disputed; the dispute decides who gets the money"
+        raise Refused(text, code="payment_disputed", next_actions=["ticket.note"])
+    left = refundable(data)
+    if left is None:
+        raise Conflict("payment.refund: nothing says what of this payment was taken", code="refundable_unknown")
+    asked = action.amount.money() if action.amount else left
+    if asked.currency != left.currency:
+        text = f"payment.refund: the payment is in {left.currency}, the amount in {asked.currency}"
+        raise Invalid(text, code="currency_mismatch", field_path="input.amount.currency")
+    if left.amount <= 0:
+        raise Conflict("payment.refund: nothing of this payment is left to refund", code="nothing_refundable")
+    if asked.amount > left.amount:
+        text = f"payment.refund: {asked} is more than the {left} that can be refunded"
+        raise Invalid(text, code="amount_exceeds_refundable", field_path="input.amount.amount")
+    return action.model_copy(update={"amount": Amount(amount=asked.amount, currency=asked.currency)})
+
+
+def _not_shipped(data: Mapping[str, Any]) -> None:
+    state = data.get("fulfillment_status")
+    if state not in (None, "unfulfilled", "unknown"):
+        text = f"order.update_shipping_address: the order is {str(state).replace('_', ' ')} already"
+        raise Conflict(text, code="order_not_changeable", reason=str(state))
+    if data.get("status") in ("canceled", "completed"):
+        text = f"order.update_shipping_address: the order is {data['status']}"
+        raise Conflict(text, code="order_not_changeable", reason=str(data["status"]))
+
+
+def predicted(action: Action, kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Say how the fields of one kind would change: (before, after); `before` is None for what is made anew."""
+    after = action.changes()[kind]
+    if action.on is None or action.on.kind != kind:
+        return None, after
+    return {name: data.get(name) for name in after}, after
+
+
+def predicted_refund(action: Action, data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Say how a refund would change its payment; None for other actions."""
+    left, asked = refundable(data), action.amount_of_money
+    if not isinstance(action, PaymentRefund) or left is None or asked is None:
+        return None
+    back = _money(data.get("amount_refunded")) or Money(0, left.currency)
+    before = {"amount_refunded": _plain(back), "refundable_amount": _plain(left)}
+    new_back, new_left = back.amount + asked.amount, left.amount - asked.amount
+    after = {
+        "amount_refunded": {"amount": new_back, "currency": left.currency},
+        "refundable_amount": {"amount": new_left, "currency": left.currency},
+    }
+    return before, after
+
+
+def _plain(money: Money) -> dict[str, Any]:
+    return {"amount": money.amount, "currency": money.currency}
+
+
+def _money(value: Any) -> Money | None:
+    if not isinstance(value, Mapping) or value.get("amount") is None:
+        return None
+    return Money(int(value["amount"]), str(value.get("currency") or ""))

@@ -1,0 +1,152 @@
+"""Put an action into the words of one vendor, through the write side of that connection's mapping."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from hub.actions import Action
+from hub.connections import Connection
+from hub.connector import Call, Target
+from hub.errors import MappingError, Unsupported
+from hub.money import Money
+from hub.perform.envelope import Predicted
+from hub.transport import announce
+
+
+@dataclass(frozen=True)
+class Words:
+    """What goes to the vendor: `fields` of the main kind, `parts` per kind, or the values of a legacy verb."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    context: dict[str, Any] | None = None
+
+
+class Planned(msgspec.Struct, kw_only=True):
+    """
+    One step as the journal keeps it: all that a call needs, so that a restart sends the same again.
+
+    `context` holds the values of a legacy verb, null where the mapping has none for this action.
+    """
+
+    connection: str
+    target: Target | None
+    fields: Mapping[str, Any]
+    parts: Mapping[str, Mapping[str, Any]]
+    input: dict[str, Any]
+    expected_version: str | None
+    context: dict[str, Any] | None
+    changes: list[Predicted] = []
+
+
+_PLANNED = msgspec.json.Decoder(Planned)
+
+
+def planned_json(step: Planned) -> bytes:
+    return msgspec.json.encode(step, enc_hook=str)
+
+
+def planned_of(data: bytes) -> Planned:
+    return _PLANNED.decode(data)
+
+
+def words_for(
+    connection: Connection, action: Action, target: Target | None, *, lenient: bool = False
+) -> tuple[Words, list[str]]:
+    """
+    Write the action in the vendor's words.
+
+    `lenient` leaves out fields that cannot be written there and names them; otherwise they raise Unsupported.
+    Raises MappingError where the vendor has no word for a value, Unsupported where visibility cannot be said.
+    """
+    if action.name in connection.mapping.actions:
+        return Words(context=_context(action, target)), []
+    parts, left_out = {}, []
+    for kind, values in action.changes().items():
+        table = _table(connection, kind, target)
+        values = {name: value for name, value in values.items() if not _only_a_remark(connection, table, name)}
+        if lenient:
+            values, missing = _writable(connection, table, values)
+            left_out += missing
+        parts[kind] = connection.mapping.write(table, values)
+        if kind == "message":
+            _must_say_visibility(connection, table, values)
+    main = next(iter(parts), None)
+    return Words(parts[main] if main else {}, parts), left_out
+
+
+def call_for(connection: Connection, action: Action, step: Planned, *, run_id: str, key: str) -> Call:
+    """Make the call that a connector gets, from a step as planned; the same for every attempt."""
+    verb = None
+    if step.context is not None:
+        verb = connection.mapping.bind(action.name, _typed(step.context) | {"run": {"id": run_id, "key": key}})
+    return Call(
+        run_id=run_id,
+        key=key,
+        target=step.target,
+        fields=step.fields,
+        parts=step.parts,
+        input=step.input,
+        expected_version=step.expected_version,
+        verb=verb,
+        sending=announce,
+    )
+
+
+def _table(connection: Connection, kind: str, target: Target | None) -> str:
+    """Choose the table to write: the target's own, else the one of this kind that the mapping lets write."""
+    if target is not None and target.kind == kind:
+        return target.table
+    tables = [table for table in connection.mapping.tables.values() if table.kind == kind]
+    writable = [table for table in tables if table.writable]
+    chosen = (writable or tables)[:1]
+    return chosen[0].name if chosen else kind
+
+
+def _only_a_remark(connection: Connection, table: str, name: str) -> bool:
+    """Say whether a field may be left out where a mapping does not write it: why money was given back."""
+    known = connection.mapping.tables.get(table)
+    return name == "reason" and known is not None and known.kind == "refund" and name not in known.writable
+
+
+def _writable(connection: Connection, table: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    fine, missing = {}, []
+    for name, value in values.items():
+        try:
+            connection.mapping.write(table, {name: value})
+            fine[name] = value
+        except (Unsupported, MappingError):
+            missing.append(name)
+    if not fine:
+        raise Unsupported(f"{connection.name}: {', '.join(missing)} cannot be written there")
+    return fine, missing
+
+
+def _must_say_visibility(connection: Connection, table: str, values: Mapping[str, Any]) -> None:
+    """Fail closed: the words for an internal message must differ from those for a public one."""
+    mapping, wanted = connection.mapping, values["visibility"]
+    said = mapping.write(table, {"visibility": wanted})
+    try:
+        other = mapping.write(table, {"visibility": "public" if wanted == "internal" else "internal"})
+    except (Unsupported, MappingError):
+        other = {}
+    if not said or said == other:
+        text = f"{connection.name}: the mapping cannot say that a message is {wanted}; nothing was sent"
+        raise Unsupported(text, code="visibility_not_writable")
+
+
+def _context(action: Action, target: Target | None) -> dict[str, Any]:
+    given = action.model_dump(mode="json", by_alias=True)
+    context: dict[str, Any] = {**given, "input": given}
+    money = action.amount_of_money
+    context["amount"] = {"amount": money.amount, "currency": money.currency} if money else None
+    if target is not None:
+        context[target.kind] = {**target.data, "remote_id": target.remote_id}
+    return context
+
+
+def _typed(context: Mapping[str, Any]) -> dict[str, Any]:
+    money = context.get("amount")
+    return {**context, "amount": Money(money["amount"], money["currency"]) if money else None}

@@ -1,0 +1,140 @@
+"""
+Work a run's steps under its lease, by the crash rule.
+
+A step that is planned is sent. One that is found sending or unknown goes to the resolver; it is sent again only where
+that is known to be harmless, with the same key, and at most once per call.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from hub.actions import Action
+from hub.connections import Connection
+from hub.connector import Absent, Call, Found, Outcome
+from hub.errors import HubError, Temporary, Unknown
+from hub.ledger import Ledger, Move, Run, Step
+from hub.perform.envelope import plain, told
+from hub.perform.send import Done, Doubtful, Failed, ask, attempt
+from hub.perform.words import call_for, planned_of
+
+NATIVE_WINDOW = timedelta(hours=1)
+"""How long a vendor surely remembers a key: Zendesk two hours, Stripe at least 24."""
+ATTENTION_AFTER = timedelta(hours=24)
+"""How long a run may stay unknown before a person is asked."""
+
+
+@dataclass
+class Work:
+    """One step in hand, with all that is needed to send it or to look it up."""
+
+    ledger: Ledger
+    owner: str
+    connection: Connection
+    action: Action
+    step: Step
+    call: Call
+    finished: list[Outcome] = field(default_factory=list)
+
+    def go(self) -> None:
+        """Bring the step as far as it can come now."""
+        if self.step.state == "planned":
+            self._send()
+        elif self.step.state in ("sending", "unknown"):
+            error = Unknown(f"{self.connection.name}: {self.action.name}: sent, and its answer was lost")
+            self._resolve(Doubtful(error, resend=not self._handed_over()), may_resend=True)
+
+    def _send(self) -> None:
+        self.step = self.ledger.begin(self.step, owner=self.owner)
+        self._take(attempt(self.connection, self.action, self.call), may_resend=True)
+
+    def _take(self, got: Done | Failed | Doubtful, *, may_resend: bool) -> None:
+        if isinstance(got, Done):
+            self._done(got.outcome)
+        elif isinstance(got, Doubtful):
+            self._resolve(got, may_resend=may_resend)
+        elif got.accepted and isinstance(found := ask(self.connection, self.action, self.call), Found):
+            self._done(found.outcome)
+        else:
+            self._settle(Move("failed", error=_failure(got)))
+
+    def _resolve(self, doubt: Doubtful, *, may_resend: bool) -> None:
+        answer = ask(self.connection, self.action, self.call)
+        if isinstance(answer, Found):
+            self._done(answer.outcome)
+            return
+        absent = isinstance(answer, Absent)
+        if may_resend and (absent or (doubt.resend and self._key_still_known())):
+            self.step = self.ledger.begin(self.step, owner=self.owner, again=True)
+            self._take(attempt(self.connection, self.action, self.call), may_resend=False)
+            return
+        if absent:
+            text = f"{self.connection.name}: {self.action.name}: did not get through; nothing happened there"
+            self._settle(Move("absent", error=_failure(Failed(Temporary(text)))))
+            return
+        outcome = None if doubt.outcome is None else _json(doubt.outcome)
+        self._settle(Move("unknown", outcome=outcome, error=_failure(Failed(doubt.error))))
+
+    def _key_still_known(self) -> bool:
+        """With a vendor's own key the same request again does no harm, as long as the vendor remembers the key."""
+        mark = self.connection.can(self.action.name)
+        return mark is not None and mark.idempotency == "native" and _age(self.step.first_sent_at) < NATIVE_WINDOW
+
+    def _handed_over(self) -> bool:
+        return self.step.outcome is not None
+
+    def _done(self, outcome: Outcome) -> None:
+        if outcome.status == "unknown":
+            error = Unknown(f"{self.connection.name}: {self.action.name}: whether it was carried out is not known yet")
+            self._settle(Move("unknown", outcome=_json(outcome), error=_failure(Failed(error))))
+            return
+        self._settle(Move("done", outcome=_json(outcome)))
+        self.finished.append(outcome)
+
+    def _settle(self, move: Move) -> None:
+        self.step = self.ledger.settle(self.step, move)
+
+
+@dataclass
+class Worker:
+    """Works the steps of one run, as `owner` of its lease."""
+
+    ledger: Ledger
+    owner: str
+    opener: Callable[[str], Connection]
+
+    def work(self, run: Run, action: Action) -> list[tuple[Connection, Outcome]]:
+        """Work all steps in order; one that fails does not stop the next. Gives what was done just now."""
+        done: list[tuple[Connection, Outcome]] = []
+        for number, step in enumerate(run.steps):
+            if step.state in ("done", "failed", "absent"):
+                continue
+            planned, connection = planned_of(step.call), self.opener(step.connection)
+            call = call_for(connection, action, planned, run_id=run.id, key=step.vendor_key)
+            work = Work(self.ledger, self.owner, connection, action, step, call)
+            work.go()
+            run.steps[number] = work.step
+            done += [(connection, outcome) for outcome in work.finished]
+        return done
+
+
+def overdue(run: Run) -> bool:
+    """Say whether an unknown run has been so for so long that a person must look."""
+    return _age(run.created_at) > ATTENTION_AFTER
+
+
+def _failure(failed: Failed) -> bytes:
+    error: HubError = failed.error
+    return msgspec.json.encode(told(error) | {"accepted": failed.accepted})
+
+
+def _json(outcome: Outcome) -> bytes:
+    return msgspec.json.encode(plain(outcome))
+
+
+def _age(at: str | None) -> timedelta:
+    if at is None:
+        return timedelta(0)
+    return datetime.now(UTC) - datetime.fromisoformat(at)

@@ -1,0 +1,77 @@
+"""How far each stream has been read, and which full pass is under way."""
+
+from dataclasses import dataclass
+
+from hub.store.database import Tx
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A full pass over a stream, named by when it began (ms since 1970). `sweeps`: what it does not meet is deleted."""
+
+    began_at: int
+    sweeps: bool = False
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a stream is: the committed cursor, and the full pass that is not finished, if any."""
+
+    cursor: str | None = None
+    scan: int | None = None
+    read_at: int | None = None
+    synced_at: str | None = None
+    error: str | None = None
+    error_at: str | None = None
+
+
+_COLUMNS = "cursor, scan, read_at, synced_at, error, error_at"
+
+
+def position(tx: Tx, connection: str, stream: str) -> Position:
+    """Read where a stream is."""
+    sql = f"SELECT {_COLUMNS} FROM cursor WHERE connection = ? AND stream = ?"  # noqa: S608
+    row = tx.execute(sql, (connection, stream)).fetchone()
+    return Position(*row) if row else Position()
+
+
+def positions(tx: Tx) -> dict[tuple[str, str], Position]:
+    """Read where all streams are, by (connection, stream)."""
+    sql = f"SELECT connection, stream, {_COLUMNS} FROM cursor ORDER BY connection, stream"  # noqa: S608
+    return {(row[0], row[1]): Position(*row[2:]) for row in tx.execute(sql)}
+
+
+def advance(tx: Tx, key: tuple[str, str], *, cursor: str | None, scan: Scan | None, read_at: int) -> None:
+    """Move a stream on, with the page that carried the cursor. A cursor of None keeps the stored one."""
+    tx.execute(_ADVANCE, (*key, cursor, scan.began_at if scan else None, read_at))
+
+
+def forget(tx: Tx, key: tuple[str, str]) -> None:
+    """Forget the cursor of a stream: the next page, or the next pull, begins anew."""
+    tx.execute("UPDATE cursor SET cursor = NULL WHERE connection = ? AND stream = ?", key)
+
+
+def finished(tx: Tx, key: tuple[str, str], at: str) -> None:
+    """Note that a stream was read to its end; the full pass, if any, is over."""
+    tx.execute(_FINISHED, (*key, at))
+
+
+def failed(tx: Tx, key: tuple[str, str], *, error: str, at: str) -> None:
+    """Note why a stream was not read to its end; the cursor stays."""
+    tx.execute(_FAILED, (*key, error, at))
+
+
+_ADVANCE = """
+INSERT INTO cursor (connection, stream, cursor, scan, read_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (connection, stream) DO UPDATE SET cursor = coalesce(excluded.cursor, cursor.cursor), scan = excluded.scan,
+    read_at = excluded.read_at
+"""
+_FINISHED = """
+INSERT INTO cursor (connection, stream, synced_at) VALUES (?, ?, ?)
+ON CONFLICT (connection, stream) DO UPDATE SET synced_at = excluded.synced_at, scan = NULL, error = NULL,
+    error_at = NULL
+"""
+_FAILED = """
+INSERT INTO cursor (connection, stream, error, error_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (connection, stream) DO UPDATE SET error = excluded.error, error_at = excluded.error_at
+"""

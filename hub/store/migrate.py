@@ -1,0 +1,78 @@
+"""Bring a database to the newest version: alembic histories, one per branch, shipped inside the package."""
+
+import sqlite3
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hub.errors import ConfigError, Temporary
+
+HERE = Path(__file__).parent / "migrations"
+_BUSY_MS = 30_000
+
+
+@cache
+def newest(branch: str) -> str:
+    """Name the newest migration of a branch; files are named after their revision."""
+    return max(file.name.partition("_")[0] for file in (HERE / branch / "versions").glob("[0-9]*.py"))
+
+
+def version(path: Path) -> str | None:
+    """Name the migration the database file is at, None for an empty or missing one."""
+    if not path.exists():
+        return None
+    with closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError as exc:
+            if "no such table" in str(exc):
+                return None
+            raise Temporary(f"{path}: cannot be read: {exc}") from exc
+        except sqlite3.DatabaseError as exc:
+            raise ConfigError(f"{path}: is no database that Deskhub wrote: {exc}") from exc
+    return str(row[0]) if row else None
+
+
+def upgrade(path: Path, branch: str) -> None:
+    """
+    Run the migrations that are missing, all in one transaction.
+
+    Two processes that open a new file at once take turns. Raises ConfigError when the file is of a newer version.
+    """
+    found = version(path)
+    if found == newest(branch):
+        return
+    if found is not None and found > newest(branch):
+        raise ConfigError(f"{path}: written by a newer Deskhub (version {found}); this one knows {newest(branch)}")
+    _upgrade(path, branch)
+
+
+def _upgrade(path: Path, branch: str) -> None:
+    from alembic import command  # imported here: half of a second start has nothing to migrate
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.pool import NullPool
+
+    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool, connect_args={"timeout": _BUSY_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _plain(raw: Any, _record: Any) -> None:
+        raw.isolation_level = None
+        raw.execute("PRAGMA journal_mode = WAL")
+
+    @event.listens_for(engine, "begin")
+    def _immediate(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(branch, connection), "head")
+
+
+def alembic_config(branch: str, connection: Any) -> Any:
+    """Give alembic's configuration for a branch on an open SQLAlchemy connection."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(HERE / branch).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,244 @@
+"""
+The tables of hub.db, declared once; migrations must equal them.
+
+`state` is the narrow table every page is compared with, `record` holds what reads answer with, `raw` the vendor's own
+bytes in compressed blocks. `rid` joins them and never leaves the hub.
+"""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Text, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+
+def _bytes(*, null: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(LargeBinary, nullable=null))
+
+
+def _text(*, null: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(Text, nullable=null))
+
+
+def _ms(*, null: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(BigInteger, nullable=null))
+
+
+class HubTable(SQLModel):
+    """What all tables of hub.db share: metadata of their own."""
+
+    metadata = MetaData()
+
+
+class Source(HubTable, table=True):
+    """
+    A table of a connection's mapping, and the stream it comes from.
+
+    `stream` and `kind` are null for a table that records refer to and that has not been synced yet.
+    """
+
+    __tablename__ = "source"
+    __table_args__ = (UniqueConstraint("connection", "name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    connection: str
+    name: str
+    stream: str | None = None
+    kind: str | None = None
+    connector: str | None = None
+    revision: str | None = None
+
+
+class State(HubTable, table=True):
+    """
+    What the hub has of one record, in the form every page is compared with.
+
+    `version` is the vendor's time of the record, `read_at` when it was asked for (ms since 1970), `seen` the last full
+    scan that met it; `block` and `idx` find its raw bytes. A record whose mapping failed has no `rid`.
+    """
+
+    __tablename__ = "state"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    source_id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    remote_id: str = Field(primary_key=True)
+    rid: int
+    mapped_hash: bytes = _bytes()
+    raw_hash: bytes = _bytes()
+    version: str | None = None
+    read_at: int = _ms()
+    seen: int | None = _ms(null=True)
+    block: int | None = None
+    idx: int | None = None
+    deleted: bool = False
+
+
+_LISTED = text("head AND deleted_at IS NULL")
+
+
+class Record(HubTable, table=True):
+    """
+    One record, its mapped body ready to send, and the values that reads filter by.
+
+    `entity_id` is the entity it belongs to; of an entity's records one is the `head`, and carries `golden`, the merged
+    body, where there are several. `customer` and `parent` are references as `source:remote_id`, or `by=value`.
+    """
+
+    __tablename__ = "record"
+    __table_args__ = (
+        Index("record_entity", "entity_id"),
+        Index("record_listed", "kind", "updated_at", sqlite_where=_LISTED, postgresql_where=_LISTED),
+        *(
+            Index(
+                f"record_{name}",
+                name,
+                sqlite_where=text(f"{name} IS NOT NULL"),
+                postgresql_where=text(f"{name} IS NOT NULL"),
+            )
+            for name in ("email", "phone", "number", "external_ref", "customer", "parent")
+        ),
+    )
+
+    rid: int = Field(primary_key=True)
+    source_id: int
+    remote_id: str
+    kind: str
+    entity_id: str
+    head: bool = True
+    updated_at: str
+    read_at: int = _ms()
+    deleted_at: str | None = None
+    status: str | None = None
+    name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+    number: str | None = None
+    external_ref: str | None = None
+    customer: str | None = None
+    parent: str | None = None
+    url: str | None = None
+    body: bytes = _bytes()
+    golden: bytes | None = _bytes(null=True)
+
+
+class Raw(HubTable, table=True):
+    """Up to 100 raw records, compressed together; append-only."""
+
+    __tablename__ = "raw"
+
+    block: int = Field(primary_key=True)
+    source_id: int
+    count: int
+    data: bytes = _bytes()
+
+
+class MatchKey(HubTable, table=True):
+    """A value besides the columns of `record` by which records may be one entity (an account's domains)."""
+
+    __tablename__ = "match_key"
+    __table_args__ = (Index("match_key_rid", "rid"), {"sqlite_with_rowid": False})
+
+    kind: str = Field(primary_key=True)
+    value: str = Field(primary_key=True)
+    rid: int = Field(primary_key=True)
+
+
+class Link(HubTable, table=True):
+    """This record belongs to that entity together with others: why, who said so, and when."""
+
+    __tablename__ = "link"
+    __table_args__ = (Index("link_entity", "entity_id"),)
+
+    rid: int = Field(primary_key=True)
+    entity_id: str
+    reason: str
+    author: str
+    at: str
+
+
+class Alias(HubTable, table=True):
+    """An id that was merged away, and the entity that answers for it."""
+
+    __tablename__ = "alias"
+    __table_args__ = (Index("alias_entity", "entity_id"), {"sqlite_with_rowid": False})
+
+    id: str = Field(primary_key=True)
+    entity_id: str
+    at: str
+
+
+class Event(HubTable, table=True):
+    """
+    What one page changed in one kind: `changes` is JSON, {change: [entity ids]}.
+
+    Changes are created, updated, deleted, merged ([[from, into]]) and split ([[from, new]]).
+    """
+
+    __tablename__ = "event"
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: str
+    connection: str
+    kind: str
+    changes: str = _text()
+
+
+class Cursor(HubTable, table=True):
+    """
+    How far a stream has been read.
+
+    `scan` is when the full pass began that is not finished (ms since 1970), `read_at` when the last page was asked for,
+    `synced_at` when the stream was last read to its end, `error` why it was not.
+    """
+
+    __tablename__ = "cursor"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    connection: str = Field(primary_key=True)
+    stream: str = Field(primary_key=True)
+    cursor: str | None = None
+    scan: int | None = _ms(null=True)
+    read_at: int | None = _ms(null=True)
+    synced_at: str | None = None
+    error: str | None = None
+    error_at: str | None = None
+
+
+class Reject(HubTable, table=True):
+    """A record that the mapping could not take: its bytes, and the reason without its values."""
+
+    __tablename__ = "reject"
+    __table_args__ = (Index("reject_key", "source_id", "remote_id", unique=True),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    source_id: int
+    remote_id: str
+    field: str | None = None
+    reason: str = _text()
+    revision: str
+    read_at: int = _ms()
+    data: bytes = _bytes()
+
+
+class MappingRevision(HubTable, table=True):
+    """An effective mapping that made stored records."""
+
+    __tablename__ = "mapping_revision"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    connection: str = Field(primary_key=True)
+    revision: str = Field(primary_key=True)
+    first_used_at: str
+
+
+class SyncRun(HubTable, table=True):
+    """One sync of a connection, as /v1/syncs answers it; `report` is JSON."""
+
+    __tablename__ = "sync_run"
+    __table_args__ = (Index("sync_run_started", "started_at"),)
+
+    id: str = Field(primary_key=True)
+    connection: str
+    state: str
+    started_at: str
+    finished_at: str | None = None
+    report: str | None = _text(null=True)

@@ -1,0 +1,271 @@
+"""
+Run one pull: read the cursor, take page after page from the connector, map and ingest each, until the stream ends.
+
+The cursor is the truth: whatever stops a pull, the next one goes on behind the last page that was committed.
+"""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from hub.config import since_time
+from hub.connections import Connection
+from hub.connector import Mark, Page, Stream
+from hub.errors import ConfigError, HubError, NotFound, NotSent, Temporary, Unauthorized, Unsupported
+from hub.ingest import Counts, PageCommit, ingest
+from hub.store import Store, clock, cursors
+from hub.transport import was_sent
+
+log = logging.getLogger("hub.sync")
+TableReport = dict[str, Any]
+RESUME_WITHIN_MS = 24 * 3600 * 1000
+"""An unfinished full pass older than this is begun anew by the next one."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the pull of a stream is; `warnings` are those of the page just read."""
+
+    connection: str
+    stream: str
+    read: int = 0
+    changed: int = 0
+    warnings: tuple[str, ...] = ()
+    done: bool = False
+
+
+def sync_connection(
+    store: Store,
+    connection: Connection,
+    *,
+    streams: Sequence[str] | None = None,
+    full: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> dict[str, TableReport]:
+    """
+    Pull the streams of a connection (all that its mapping names) and report by table.
+
+    An error of one stream is in its tables' `error`, the others go on; where the credentials are refused, none is tried
+    any more. `full` reads from the beginning; one that was interrupted goes on. Raises ConfigError for an unknown
+    stream.
+    """
+    known = connection.mapping.streams()
+    for name in streams or ():
+        if name not in known:
+            raise ConfigError(f'{connection.name}: the mapping has no stream "{name}"; it has {", ".join(known)}')
+    report: dict[str, TableReport] = {}
+    refused: str | None = None
+    for name in known:
+        if streams is not None and name not in streams:
+            continue
+        pull = _Pull(store, connection, name, progress or (lambda _: None))
+        if refused is None:
+            error = pull.run(full=full)
+            refused = pull.refused
+        else:
+            error = refused
+        report |= pull.report(error)
+    return report
+
+
+def fetch(store: Store, connection: Connection, stream: str, ids: Sequence[str]) -> Counts:
+    """
+    Read these records of a stream anew, now, and ingest them: after a write, for a webhook, before a decision.
+
+    Raises Unsupported where the connector cannot fetch, else what it raises.
+    """
+    method = connection.connector.method("fetch", stream)
+    if method is None:
+        raise Unsupported(f"{connection.name}: {stream} cannot be fetched by id")
+    read_at = clock.now()
+    with _wall(connection.name, stream):
+        page = method(_stream(connection, stream), list(ids))
+    return _commit(store, connection, stream, _Read(page, read_at), advance=False)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A page as it came: when it was asked for, and the full pass it belongs to; `fresh` if it is the first of one."""
+
+    page: Page
+    read_at: datetime
+    scan: cursors.Scan | None = None
+    fresh: bool = False
+
+
+@dataclass
+class _Pull:
+    """The pull of one stream."""
+
+    store: Store
+    connection: Connection
+    stream: str
+    tell: Callable[[Progress], None]
+    tables: dict[str, TableReport] = field(default_factory=dict)
+    read: int = 0
+    refused: str | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        mapping = self.connection.mapping
+        for name in mapping.tables_of(self.stream):
+            self.tables[name] = {
+                "stream": self.stream,
+                "kind": mapping.tables[name].kind,
+                **dict.fromkeys(("read", "changed", "deleted", "skipped", "rejected"), 0),
+            }
+
+    def report(self, error: str | None) -> dict[str, TableReport]:
+        seconds = round(time.monotonic() - self.started, 3)
+        return {name: {**counted, "seconds": seconds, "error": error} for name, counted in self.tables.items()}
+
+    def run(self, *, full: bool) -> str | None:
+        """Pull to the end; give the error that stopped it, or None."""
+        error: str | None = None
+        try:
+            error = self._pages(full)
+        except Unsupported as exc:
+            self._warn((exc.message,))
+        except HubError as exc:
+            error = f"{exc.error_code}: {exc.message}"
+            self.refused = error if isinstance(exc, Unauthorized) else None
+        with self.store.write() as tx:
+            key, at = (self.connection.name, self.stream), clock.text(clock.now())
+            if error is None:
+                cursors.finished(tx, key, at)
+            else:
+                cursors.failed(tx, key, error=error, at=at)
+        if error is not None:
+            log.warning("%s %s: %s", self.connection.name, self.stream, error)
+        self.tell(Progress(self.connection.name, self.stream, self.read, self._sum("changed"), done=True))
+        return error
+
+    def _pages(self, full: bool) -> str | None:
+        mark = type(self.connection.connector).mark("pull", self.stream)
+        if mark is None:
+            raise NotFound(f"{self.connection.name}: the connector has no stream {self.stream}; see its README")
+        cursor, scan, fresh = self._start(mark, full)
+        guard, fuse = _Guard(cursor), None
+        for page, read_at in self._walled(mark, cursor):
+            guard.check(self.connection.name, self.stream, page)
+            counts = _commit(self.store, self.connection, self.stream, _Read(page, read_at, scan, fresh))
+            self._count(counts, page)
+            fuse = counts.fuse or fuse
+            scan, fresh = (None if page.complete else scan), False
+        return f"fuse: {fuse}" if fuse else None
+
+    def _start(self, mark: Mark, full: bool) -> tuple[str | None, cursors.Scan | None, bool]:
+        """
+        Decide where to begin: give the cursor, the full pass, and whether it begins now.
+
+        A stream whose deletions show in a scan is watched from the start of every pull, for the connector may fall
+        back to a full list by itself.
+        """
+        with self.store.read() as tx:
+            at = cursors.position(tx, self.connection.name, self.stream)
+        now, sweeps = clock.millis(clock.now()), mark.deletes == "scan"
+        if at.scan is not None and (not full or now - at.scan < RESUME_WITHIN_MS):
+            return at.cursor, cursors.Scan(at.scan, sweeps), False
+        if full:
+            return None, cursors.Scan(now, sweeps), True
+        return at.cursor or None, cursors.Scan(now, sweeps) if sweeps else None, False
+
+    def _walled(self, mark: Mark, cursor: str | None) -> Iterator[tuple[Page, datetime]]:
+        method = getattr(self.connection.connector, mark.method)
+        pages: Iterator[Page] = iter(())
+        begun = False
+        while True:
+            read_at = clock.now()
+            with _wall(self.connection.name, self.stream):
+                if not begun:
+                    pages, begun = iter(method(_stream(self.connection, self.stream), cursor)), True
+                page = next(pages, None)
+            if page is None:
+                return
+            yield page, read_at
+
+    def _count(self, counts: Counts, page: Page) -> None:
+        for name, table in counts.tables.items():
+            for what in ("read", "changed", "deleted", "skipped", "rejected"):
+                self.tables[name][what] += getattr(table, what)
+        self.read += counts.read
+        if page.warnings:
+            self._warn(tuple(page.warnings))
+        self.tell(Progress(self.connection.name, self.stream, self.read, self._sum("changed")))
+
+    def _warn(self, warnings: tuple[str, ...]) -> None:
+        for warning in warnings:
+            log.warning("%s %s: %s", self.connection.name, self.stream, warning)
+        self.tell(Progress(self.connection.name, self.stream, self.read, self._sum("changed"), warnings))
+
+    def _sum(self, what: str) -> int:
+        return sum(table[what] for table in self.tables.values())
+
+
+class _Guard:
+    """Stops a pull that goes round in circles: a cursor that came before may only be the empty end of a stream."""
+
+    def __init__(self, start: str | None) -> None:
+        self._start = start
+        self._seen: set[str] = set()
+        self._repeated = False
+
+    def check(self, connection: str, stream: str, page: Page) -> None:
+        if self._repeated or (page.cursor in self._seen and _has_records(page)):
+            raise Temporary(f"{connection} {stream}: the vendor repeated a cursor; the pull was stopped")
+        if page.cursor is not None:
+            self._repeated = page.cursor in self._seen or page.cursor == self._start
+            self._seen.add(page.cursor)
+
+
+def _has_records(page: Page) -> bool:
+    return page.body is not None or bool(page.records) or bool(page.deleted)
+
+
+def _stream(connection: Connection, name: str) -> Stream:
+    since = connection.settings.sync.since
+    return connection.mapping.stream(name, since=since_time(since, clock.now()) if since else None)
+
+
+def _commit(store: Store, connection: Connection, stream: str, read: _Read, *, advance: bool = True) -> Counts:
+    mapping = connection.mapping
+    return ingest(
+        store,
+        PageCommit(
+            connection=connection.name,
+            stream=stream,
+            mapped=mapping.map_page(stream, read.page),
+            page=read.page,
+            read_at=read.read_at,
+            revision=mapping.revision,
+            cursor=read.page.cursor,
+            connector=connection.settings.connector,
+            scan=read.scan,
+            fresh=read.fresh,
+            advance=advance,
+        ),
+    )
+
+
+@contextmanager
+def _wall(connection: str, stream: str) -> Iterator[None]:
+    """Let HubErrors through; of anything else that a connector raises tell the class and the place, never its text."""
+    try:
+        yield
+    except HubError:
+        raise
+    except Exception as exc:
+        name, where = type(exc).__name__, f"{connection} {stream}"
+        frames = traceback.extract_tb(exc.__traceback__)
+        log.error("%s: %s at %s", where, name, " < ".join(f"{f.filename}:{f.lineno}" for f in reversed(frames)))
+        sent = was_sent(exc)
+        if sent is False:
+            raise NotSent(f"{where}: the system could not be reached ({name})") from exc
+        if sent or isinstance(exc, OSError):
+            raise Temporary(f"{where}: the connection broke ({name})") from exc
+        raise HubError(f"{where}: the connector failed with {name}", code="connector_failed") from exc

@@ -1,0 +1,349 @@
+"""Streams that are tables or views: read page by page along a key, in memory that does not grow."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from hub import Field, Invalid, Page, Stream
+from hub_legacy.database import Database, Known
+from hub_legacy.options import LegacyConfig, Nest, TableOptions, options_of, root, roots
+from hub_legacy.values import as_time, encode, freeze, reader, thaw
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column, Connection
+    from sqlalchemy.sql import ColumnElement, Select
+
+_CHUNK = 500
+
+
+class Cursor(msgspec.Struct, omit_defaults=True):
+    """
+    How far a table was read: `at` is the position of the last row in the order `by`.
+
+    `n` counts full scans, `full` says that one is under way, `fresh` that `at` was younger than the overlap.
+    """
+
+    by: str
+    n: int = 1
+    full: bool = False
+    at: list[Any] | None = None
+    fresh: bool = False
+    v: int = 1
+
+    def text(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One member of the records: its name there, and the column it comes from."""
+
+    name: str
+    column: "Column[Any]"
+
+
+class Plan:
+    """What is read of one table: columns, order, nested tables, and how rows become records."""
+
+    def __init__(self, database: Database, stream: Stream, config: LegacyConfig, *, anew: bool = False) -> None:
+        self.stream, self.config, self.database = stream, config, database
+        self.options = options_of(stream, TableOptions)
+        self.zone = ZoneInfo(self.options.zone or config.zone)
+        self.known = database.known(stream.name, anew=anew)
+        self.warnings: list[str] = []
+        self.keys = self._keys()
+        grows = self.options.grows
+        self.grows = self.known.need(grows, f'stream "{stream.name}"') if grows else None
+        self.order = [*([] if self.grows is None else [self.grows]), *self._unique(self.keys)]
+        self.by = ",".join(column.name for column in self.order)
+        self.nests = {name: self._nest(name, nest, anew) for name, nest in self.options.nest.items()}
+        self.parts = self._parts()
+
+    def _keys(self) -> list["Column[Any]"]:
+        return [self.known.need(root(path), f'stream "{self.stream.name}": key') for path in self.stream.key]
+
+    def _unique(self, keys: list["Column[Any]"]) -> list["Column[Any]"]:
+        """Add the primary key, so that rows with one key are told apart; a view's key is taken at its word."""
+        return [*keys, *(column for column in self.known.table.primary_key if column not in keys)]
+
+    def _nest(self, name: str, nest: Nest, anew: bool) -> tuple[Nest, Known, "Column[Any]"]:
+        what = f'stream "{self.stream.name}": nest.{name}'
+        child = self.database.known(nest.table, anew=anew)
+        child.need(nest.key, what)
+        if nest.order:
+            child.need(nest.order, what)
+        return nest, child, self.known.need(nest.parent, what) if nest.parent else self.keys[0]
+
+    def _parts(self) -> list[Part]:
+        wanted = None if self.options.select == "all" else roots(self.stream.paths)
+        if not wanted:
+            return [Part(c.name, c) for c in self.known.table.columns if self.known.sort(c) != "binary"]
+        parts = [Part(name, c) for name in wanted if (c := self.known.column(name)) is not None]
+        self.warnings = [
+            f'{self.stream.name}: the table has no column "{name}"; the fields that use it stay empty'
+            for name in wanted
+            if name not in self.nests and self.known.column(name) is None
+        ]
+        parts += [Part(root(path), c) for path, c in zip(self.stream.key, self.keys, strict=True) if root(path) not in wanted]
+        return [part for part in parts if self.known.sort(part.column) != "binary"]
+
+    def select(self) -> "Select[Any]":
+        from sqlalchemy import select
+
+        extra = [*self.order, *(parent for _, _, parent in self.nests.values())]
+        columns = [part.column.label(f"p{i}") for i, part in enumerate(self.parts)]
+        return select(*columns, *(column.label(f"x{i}") for i, column in enumerate(extra)))
+
+    def clock(self) -> "Column[Any] | None":
+        """Give the column that tells how old a row is: changed_at, or what the mapping takes for updated_at."""
+        if self.options.changed_at:
+            return self.grows
+        return self.known.column(root(self.stream.updated_at)) if self.stream.updated_at else None
+
+    def since(self) -> list["ColumnElement[bool]"]:
+        """Leave out what is older than the stream wants, where a column tells."""
+        clock = self.clock()
+        if self.stream.since is None or clock is None:
+            return []
+        return [clock >= self._moment(clock, self.stream.since)]
+
+    def _moment(self, column: "Column[Any]", moment: datetime) -> Any:
+        sort = self.known.sort(column)
+        if sort == "date" and self.known.native:
+            return moment.date()
+        if not self.known.native or sort != "datetime":
+            return moment.astimezone(self.zone).date().isoformat()
+        aware = bool(getattr(column.type, "timezone", False))
+        return moment if aware else moment.astimezone(self.zone).replace(tzinfo=None)
+
+    def records(self, connection: "Connection", rows: Sequence[Any]) -> list[dict[str, Any]]:
+        """Turn rows into records: values fit for JSON, nested tables read along."""
+        names = [part.name for part in self.parts]
+        odd = [
+            (part.name, convert)
+            for part in self.parts
+            if (convert := reader(self.known.sort(part.column), self.known.scales.get(part.column.name), self.zone))
+        ]
+        found = [dict(zip(names, row, strict=False)) for row in rows]
+        for name, convert in odd:
+            for record in found:
+                if record[name] is not None:
+                    record[name] = convert(record[name])
+        first = len(self.parts) + len(self.order)
+        for i, (name, (nest, child, _)) in enumerate(self.nests.items()):
+            parents = [row[first + i] for row in rows]
+            lists = _children(connection, nest, child, parents, self.zone)
+            for record, parent in zip(found, parents, strict=True):
+                record[name] = lists.get(parent, [])
+        return found
+
+    def position(self, row: Any) -> list[Any]:
+        return [freeze(value) for value in row[len(self.parts) : len(self.parts) + len(self.order)]]
+
+    def after(self, at: Sequence[Any]) -> "ColumnElement[bool]":
+        """Give (a, b) > (x, y) in a form that every database knows."""
+        from sqlalchemy import and_, or_
+
+        values = self._thawed(at)
+        return or_(
+            *(
+                and_(*(c == v for c, v in zip(self.order[:i], values[:i], strict=True)), self.order[i] > values[i])
+                for i in range(len(self.order))
+            )
+        )
+
+    def loose(self, *, full: bool) -> "ColumnElement[bool] | None":
+        """Give the condition of rows that no order reaches: without changed_at, or (looked for once) without a key."""
+        from sqlalchemy import or_
+
+        columns = [c for c in (self.order if full else self.order[:1]) if _nullable(c)]
+        if not columns or (self.grows is None and not full):
+            return None
+        return or_(*(column.is_(None) for column in columns))
+
+    def ordered(self) -> list["ColumnElement[bool]"]:
+        return [column.is_not(None) for column in self.order if _nullable(column)]
+
+    def from_(self, at: Sequence[Any]) -> "ColumnElement[bool]":
+        """Give the condition that reads again what is younger than the overlap before `at`."""
+        column, value = self.order[0], self._thawed(at)[0]
+        return column >= _earlier(value, timedelta(seconds=self.options.overlap_s))
+
+    def is_fresh(self, at: Sequence[Any]) -> bool:
+        """Say whether rows around `at` may still be committed late: only a time can tell, and only a young one."""
+        if not self.options.changed_at:
+            return False
+        value = self._thawed(at)[0]
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return value >= datetime.now(self.zone).date()
+        moment = as_time(value, self.zone)
+        return moment is not None and moment > datetime.now(UTC) - timedelta(seconds=self.options.overlap_s)
+
+    def _thawed(self, at: Sequence[Any]) -> list[Any]:
+        try:
+            return [
+                thaw(value, self.known.sort(column), native=self.known.native)
+                for column, value in zip(self.order, at, strict=True)
+            ]
+        except ValueError as exc:
+            raise Invalid(f"{self.stream.name}: the stored cursor does not fit the table; pull with --full") from exc
+
+
+def pull(plan: Plan, cursor: str | None) -> Iterator[Page]:
+    """
+    Read a table: all of it, or what changed since the cursor where a column tells.
+
+    Every page is a transaction of its own. The last page of a full read is `complete`.
+    """
+    start = _started(plan, cursor)
+    warnings = plan.warnings
+    yield from _loose(plan, start)
+    at, first = start, True
+    while True:
+        rows, records = _read(plan, _where(plan, at, again=first and start.fresh))
+        last = len(rows) <= plan.config.page_size
+        at = _moved(plan, at, rows[: plan.config.page_size], last)
+        closes = start.full and last
+        if records or closes:
+            moved = at.text()
+            yield Page(
+                records=[encode(record) for record in records],
+                cursor=moved if moved != cursor else None,
+                complete=closes and not plan.since(),
+                warnings=warnings if first else (),
+            )
+        first = False
+        if last:
+            return
+
+
+def _started(plan: Plan, cursor: str | None) -> Cursor:
+    if cursor is None:
+        return Cursor(plan.by, full=True)
+    try:
+        start = msgspec.json.decode(cursor, type=Cursor)
+    except msgspec.DecodeError as exc:
+        raise Invalid(f"{plan.stream.name}: the stored cursor is not one of a table; pull with --full") from exc
+    over = start.at is None or (plan.grows is None and not start.full) or start.by != plan.by
+    if over and not (start.full and start.by == plan.by):
+        return Cursor(plan.by, n=start.n + 1, full=True)
+    return start
+
+
+def _moved(plan: Plan, at: Cursor, rows: Sequence[Any], last: bool) -> Cursor:
+    position = plan.position(rows[-1]) if rows else at.at
+    if plan.grows is None:
+        return Cursor(at.by, at.n, full=not last, at=None if last else position)
+    return Cursor(at.by, at.n, at.full and not last, position, position is not None and plan.is_fresh(position))
+
+
+def _where(plan: Plan, at: Cursor, *, again: bool) -> list["ColumnElement[bool]"]:
+    found = [*plan.since(), *plan.ordered()]
+    if at.at is not None:
+        found.append(plan.from_(at.at) if again else plan.after(at.at))
+    return found
+
+
+def _read(plan: Plan, where: Sequence["ColumnElement[bool]"]) -> tuple[Sequence[Any], list[dict[str, Any]]]:
+    """Read one row more than a page, which tells whether it is the last; give rows and the page's records."""
+    query = plan.select().where(*where).order_by(*plan.order).limit(plan.config.page_size + 1)
+    with plan.database.reading(f"reading {plan.stream.name}") as connection:
+        rows = connection.execute(query).fetchall()
+        return rows, plan.records(connection, rows[: plan.config.page_size])
+
+
+def _loose(plan: Plan, start: Cursor) -> Iterator[Page]:
+    """Read the rows that no order reaches, without a cursor; those without changed_at anew with every pull."""
+    where, size, offset = plan.loose(full=start.full), plan.config.page_size, 0
+    while where is not None:
+        query = plan.select().where(where, *plan.since()).order_by(*plan.order).limit(size).offset(offset)
+        with plan.database.reading(f"reading {plan.stream.name}") as connection:
+            rows = connection.execute(query).fetchall()
+            records = plan.records(connection, rows)
+        if rows:
+            told = f"{plan.stream.name}: there are rows without {' or '.join(c.name for c in plan.order)}"
+            yield Page(records=[encode(record) for record in records], warnings=() if offset else (told,))
+        if len(rows) < size:
+            return
+        offset += size
+
+
+def _nullable(column: "Column[Any]") -> bool:
+    return bool(column.nullable) and not column.primary_key
+
+
+def _earlier(value: Any, span: timedelta) -> Any:
+    if isinstance(value, datetime):
+        return value - span
+    moment = as_time(value, UTC) if isinstance(value, str) and len(value) >= 19 else None
+    if moment is None:
+        return value
+    return (moment - span).isoformat(sep=value[10])[:19]  # a prefix sorts before all that continue it
+
+
+def _children(
+    connection: "Connection", nest: Nest, child: Known, parents: Sequence[Any], zone: ZoneInfo
+) -> dict[Any, list[dict[str, Any]]]:
+    from sqlalchemy import select
+
+    columns = [column for column in child.table.columns if child.sort(column) != "binary"]
+    key = child.need(nest.key, nest.table)
+    order = [child.need(nest.order, nest.table)] if nest.order else list(child.table.primary_key)
+    odd = [(c.name, f) for c in columns if (f := reader(child.sort(c), child.scales.get(c.name), zone))]
+    found: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    wanted = list({parent for parent in parents if parent is not None})
+    for i in range(0, len(wanted), _CHUNK):
+        query = select(key.label("hub_parent"), *columns).where(key.in_(wanted[i : i + _CHUNK])).order_by(key, *order)
+        for parent, *values in connection.execute(query):
+            record = dict(zip((column.name for column in columns), values, strict=True))
+            for name, convert in odd:
+                record[name] = None if record[name] is None else convert(record[name])
+            found[parent].append(record)
+    return found
+
+
+def fetch(plan: Plan, ids: Sequence[str]) -> Page:
+    """Read these rows as they are now; ids without a row are deleted."""
+    from sqlalchemy import false, or_
+
+    records: list[dict[str, Any]] = []
+    there: set[str] = set()
+    for i in range(0, len(ids), _CHUNK // 5):
+        some = ids[i : i + _CHUNK // 5]
+        where = or_(false(), *(condition for one in some for condition in _named(plan, one)))
+        with plan.database.reading(f"reading {plan.stream.name}") as connection:
+            rows = connection.execute(plan.select().where(where)).fetchall()
+            found = plan.records(connection, rows)
+        records += found
+        names = [root(path) for path in plan.stream.key]
+        there |= {":".join(str(record.get(name)) for name in names) for record in found}
+    gone = [one for one in ids if one not in there]
+    return Page(records=[encode(record) for record in records], deleted=gone, warnings=plan.warnings)
+
+
+def _named(plan: Plan, remote_id: str) -> Iterator["ColumnElement[bool]"]:
+    """Give the conditions that find an id; one of several columns may be cut at any of its colons."""
+    from sqlalchemy import and_
+
+    pieces = remote_id.split(":")
+    for cuts in combinations(range(1, len(pieces)), len(plan.keys) - 1):
+        edges = (0, *cuts, len(pieces))
+        texts = [":".join(pieces[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+        try:
+            values = [
+                thaw(text, plan.known.sort(c), native=plan.known.native) for text, c in zip(texts, plan.keys, strict=True)
+            ]
+        except ValueError:
+            continue
+        yield and_(*(column == value for column, value in zip(plan.keys, values, strict=True)))
+
+
+def describe(known: Known) -> list[Field]:
+    """Name a table's columns and their sorts."""
+    return [Field(column.name, known.sort(column)) for column in known.table.columns]

@@ -1,0 +1,140 @@
+"""Values of columns: what they are, how they become JSON, how a cursor keeps them, how text becomes one again."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+encode = msgspec.json.Encoder(enc_hook=str).encode
+SORTS = ("binary", "boolean", "datetime", "date", "time", "interval", "decimal", "float", "integer", "json", "uuid", "text")
+
+
+def sort_of(column_type: Any) -> str:
+    """Name the sort of a reflected column type, `other` for what the database alone knows."""
+    from sqlalchemy import types
+
+    known: tuple[tuple[Any, str], ...] = (
+        (types.LargeBinary, "binary"),
+        (types.BINARY, "binary"),
+        (types.VARBINARY, "binary"),
+        (types.Boolean, "boolean"),
+        (types.DateTime, "datetime"),
+        (types.Date, "date"),
+        (types.Time, "time"),
+        (types.Interval, "interval"),
+        (types.Float, "float"),
+        (types.Numeric, "decimal"),
+        (types.Integer, "integer"),
+        (types.JSON, "json"),
+        (types.Uuid, "uuid"),
+        (types.String, "text"),
+    )
+    return next((sort for cls, sort in known if isinstance(column_type, cls)), "other")
+
+
+def reader(sort: str, scale: int | None, zone: tzinfo) -> Callable[[Any], Any] | None:
+    """Give the function that makes a column's values fit for JSON, or None where they are so already."""
+    if sort == "datetime":
+        return lambda value: utc_text(value, zone)
+    if sort == "decimal":
+        return lambda value: exact(value, whole=scale == 0)
+    if sort == "boolean":
+        return lambda value: bool(value) if value in (0, 1) else value
+    if sort in ("integer", "text", "uuid", "date", "float", "json"):
+        return None
+    return plain
+
+
+def plain(value: Any) -> Any:
+    """Leave out bytes; give times and intervals as text."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return None
+    if isinstance(value, timedelta):
+        return str(value.total_seconds())
+    return value.isoformat() if isinstance(value, time) else value
+
+
+def utc_text(value: Any, zone: tzinfo) -> Any:
+    """Give a time as RFC 3339 in UTC; a time without a zone is one of `zone`. What is no time stays as it is."""
+    moment = as_time(value, zone)
+    return value if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def as_time(value: Any, zone: tzinfo) -> datetime | None:
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo else value.replace(tzinfo=zone)
+
+
+def exact(value: Any, *, whole: bool = False) -> Any:
+    """Give a decimal as text, digit by digit; one of a column without decimals as an integer."""
+    if isinstance(value, float):  # SQLite has no decimals: the shortest text of its double is what was written
+        value = Decimal(repr(value))
+    if not isinstance(value, Decimal):
+        return value
+    if whole and value.is_finite() and abs(value) < 2**63:
+        return int(value)
+    return format(value, "f")
+
+
+def freeze(value: Any) -> Any:
+    """Make a column's value fit for a cursor."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).hex()
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    return str(value) if isinstance(value, (Decimal, UUID)) else value
+
+
+def thaw(value: Any, sort: str, *, native: bool) -> Any:
+    """
+    Turn text of a cursor, an id or a mapping into a value for a column of this sort.
+
+    `native` is False where the database keeps times and decimals as it likes (SQLite). Raises ValueError.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if sort == "integer":
+        return int(value)
+    if sort == "binary":
+        return bytes.fromhex(value)
+    if sort == "float":
+        return float(value)
+    if sort == "text":
+        return value if isinstance(value, str) else str(value)
+    return _native(value, sort) if native else value
+
+
+def _native(value: Any, sort: str) -> Any:
+    try:
+        if sort == "decimal":
+            return Decimal(str(value))
+    except InvalidOperation as exc:
+        raise ValueError("no number") from exc
+    if isinstance(value, str):
+        text = {"datetime": datetime.fromisoformat, "date": date.fromisoformat, "time": time.fromisoformat, "uuid": UUID}
+        return text[sort](value) if sort in text else value
+    return value
+
+
+def same(stored: Any, wanted: Any) -> bool:
+    """Say whether a stored value is the wanted one, whatever form the database gave it."""
+    if stored is None or wanted is None:
+        return stored is wanted
+    if isinstance(stored, bool) or isinstance(wanted, bool):
+        return str(int(stored)) == str(int(wanted)) if isinstance(stored, int) and isinstance(wanted, int) else False
+    left, right = str(exact(stored)), str(exact(wanted))
+    if left == right:
+        return True
+    try:
+        return Decimal(left) == Decimal(right)
+    except InvalidOperation:
+        return False

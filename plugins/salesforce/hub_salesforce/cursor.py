@@ -1,0 +1,82 @@
+"""Where a pull stands: a keyset position per leg, and the rows after it that were seen already."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from hub import Invalid
+from hub_salesforce.client import ID
+from hub_salesforce.soql import moment
+
+SEEN_AT_MOST = 100
+Key = tuple[str, str]
+"""(time of change, id); sorts as the rows are read."""
+
+
+class Leg(msgspec.Struct, omit_defaults=True):
+    """
+    The position of one query that is read in order of (time, id).
+
+    A transaction gets its time when it writes and shows its rows when it commits, so that a row may appear behind one
+    that was read before. Therefore `at`, `id` stay behind by the overlap; `seen` are the rows after that position
+    which were read already and are left out when they come again.
+    """
+
+    at: str = ""
+    id: str = ""
+    seen: list[Key] = []
+
+    def after(self, clock: str) -> str:
+        """Write the condition for all rows behind this position; empty at the beginning."""
+        if not self.at:
+            return ""
+        at = moment(self.at)
+        if not self.id:
+            return f"{clock} >= {at}"
+        return f"(({clock} > {at}) OR ({clock} = {at} AND Id > '{self.id}'))"
+
+    def moved(self, keys: Iterable[Key], overlap_s: int) -> "Leg":
+        """Give the position after these rows were read."""
+        known = sorted({*self.seen, *keys})
+        if not known:
+            return self
+        edge = moment(datetime.fromisoformat(known[-1][0]) - timedelta(seconds=overlap_s))
+        keep = [key for key in known if key[0] > edge][-SEEN_AT_MOST:] if overlap_s else []
+        passed = known[: len(known) - len(keep)]
+        if passed and passed[-1] > (self.at, self.id):
+            return Leg(*passed[-1], keep)
+        return Leg(self.at, self.id, keep)
+
+
+class Cursor(msgspec.Struct, tag="sf1", tag_field="v", omit_defaults=True):
+    """The legs of a stream: rows that are there, and rows in the recycle bin."""
+
+    live: Leg = msgspec.field(default_factory=Leg)
+    gone: Leg = msgspec.field(default_factory=Leg)
+
+    def text(self) -> str:
+        return msgspec.json.encode(self).decode()
+
+
+def read_cursor(text: str | None, since: datetime | None) -> Cursor:
+    """Read a cursor that an earlier page carried; none starts at `since`. Raises Invalid for one of another make."""
+    if text is None:
+        start = moment(since) if since else ""
+        return Cursor(Leg(start), Leg(start))
+    try:
+        cursor = msgspec.json.decode(text, type=Cursor)
+        for leg in (cursor.live, cursor.gone):
+            _checked(leg)
+    except (msgspec.DecodeError, ValueError) as exc:
+        raise Invalid(
+            "Salesforce: this cursor cannot be read; sync this stream with --full", code="bad_cursor"
+        ) from exc
+    return cursor
+
+
+def _checked(leg: Leg) -> None:
+    if leg.at:
+        moment(leg.at)
+    if leg.id and not ID.fullmatch(leg.id):
+        raise ValueError("no id")

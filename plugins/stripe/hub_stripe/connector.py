@@ -1,0 +1,194 @@
+"""Stripe as a connector: customers, payments with their charges and disputes, refunds, subscriptions."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from hub import (
+    Absent,
+    Action,
+    Call,
+    Change,
+    Checked,
+    Connector,
+    CustomerLookup,
+    CustomerUpdate,
+    Effect,
+    Field,
+    Found,
+    Invalid,
+    Limit,
+    NotFound,
+    Outcome,
+    Page,
+    PaymentRefund,
+    Stream,
+    Unauthorized,
+    Unsupported,
+    act,
+    fetch,
+    find,
+    pull,
+    webhook,
+)
+from hub_stripe import actions, events
+from hub_stripe.client import HOST, Client, StripeConfig, decode
+from hub_stripe.describing import described
+from hub_stripe.objects import Objects, checked
+from hub_stripe.pulling import Pull
+
+TOLERANCE_S = 300
+_LIVE = {"sk_live_": True, "rk_live_": True, "sk_test_": False, "rk_test_": False}
+
+
+class _Account(msgspec.Struct):
+    id: str
+
+
+class _Balance(msgspec.Struct):
+    livemode: bool | None = None
+
+
+class StripeConnector(Connector):
+    """One Stripe account, reached with a secret or restricted API key."""
+
+    name = "stripe"
+    Config = StripeConfig
+    sandbox = "hub_stripe.sandbox:StripeSandbox"
+    # Live mode; test mode allows 25 a second of each (https://docs.stripe.com/rate-limits), which 429s then tell.
+    limits = (Limit("read", 100, 1, match="^GET"), Limit("write", 100, 1, match="^(POST|DELETE)"))
+    config: StripeConfig
+
+    @classmethod
+    def hosts(cls, config: StripeConfig) -> tuple[str, ...]:
+        return (HOST,)
+
+    @cached_property
+    def client(self) -> Client:
+        """The way to Stripe; the SDK is imported with the first write."""
+        return Client(self.config, self.transport)
+
+    def check(self) -> Checked:
+        """Read the account (or, with a restricted key, something smaller) and say whether its money is real."""
+        live = next((v for k, v in _LIVE.items() if self.config.api_key.get_secret_value().startswith(k)), None)
+        notes: tuple[str, ...] = ()
+        try:
+            account = decode(self.client.get("/v1/account").body, _Account, "/v1/account").id
+        except Unauthorized as exc:
+            if exc.reason != "permission":
+                raise
+            account = f"key:{_digest(self.config.api_key.get_secret_value())}"
+            notes = ("the key may not read the account; limits are kept per key",)
+        if live is None:
+            live = decode(self.client.get("/v1/balance").body, _Balance, "/v1/balance").livemode
+        return Checked(account, live, api_version=self.config.stripe_version, notes=notes)
+
+    def describe(self, stream: str) -> list[Field]:
+        return described(stream)
+
+    @pull("customers", deletes="feed")
+    @pull("payment_intents")
+    @pull("refunds")
+    @pull("subscriptions")
+    def read(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
+        """Full lists first, then what the events name. Only customers are ever deleted; the events say so."""
+        return Pull(self.client, stream).pages(cursor)
+
+    @fetch("customers")
+    @fetch("payment_intents")
+    @fetch("refunds")
+    @fetch("subscriptions")
+    def fetch(self, stream: Stream, ids: Sequence[str]) -> Page:
+        return Objects(self.client, stream).fetch(ids)
+
+    @act(CustomerLookup, idempotency="set")
+    def lookup(self, action: CustomerLookup, call: Call) -> Outcome:
+        """Ask Stripe for the customers with this e-mail, phone or external reference; they are touched."""
+        path, params = actions.lookup(action)
+        found = decode(self.client.get(path, params).body, actions.Hits, path).data
+        ids = [one.id for one in found]
+        return Outcome(touched=[("customers", one) for one in ids], answer=ids)
+
+    @act(CustomerUpdate, idempotency="native")
+    def update_customer(self, action: Action, call: Call) -> Outcome:
+        """Change a customer; the values before are read first, so that the change can be undone."""
+        one = _target(call, "customer_ref", "cus")
+        path = "/v1/customers/{id}"
+        before = decode(self.client.get(f"/v1/customers/{one}", what=path).body, dict[str, Any], path)
+        if before.get("deleted"):
+            raise NotFound("stripe: this customer was deleted")
+        params = actions.customer_params(call.fields)
+        with self.client.writing(f"POST {path}"):
+            after = self.client.sdk.v1.customers.update(one, params, options={"idempotency_key": call.key}).to_dict()
+        effect = Effect(
+            "customer", one, "update", actions.same_keys(before, call.fields), actions.same_keys(after, call.fields)
+        )
+        return Outcome([effect], [("customers", one)])
+
+    @act(PaymentRefund, idempotency="native")
+    def refund(self, action: PaymentRefund, call: Call) -> Outcome:
+        """Refund a payment intent, marked with the run, so that a lost answer can be looked up."""
+        intent = _target(call, "payment_ref", "pi")
+        params = actions.refund_params(intent, action, call)
+        with self.client.writing("POST /v1/refunds"):
+            made = self.client.sdk.v1.refunds.create(params, options={"idempotency_key": call.key}).to_dict()
+        return _refunded(intent, made)
+
+    @find(PaymentRefund)
+    def find_refund(self, action: PaymentRefund, call: Call) -> Found | Absent:
+        """Look for the run's refund among the payment's; lists of one payment's refunds are strongly consistent."""
+        intent = _target(call, "payment_ref", "pi")
+        params, more = [("payment_intent", intent), ("limit", "100")], True
+        after: list[tuple[str, str]] = []
+        while more:
+            page = decode(self.client.get("/v1/refunds", [*params, *after]).body, actions.Refunds, "/v1/refunds")
+            for one in page.data:
+                if (one.get("metadata") or {}).get(actions.MARK) == call.run_id:
+                    return Found(_refunded(intent, one))
+            after = [("starting_after", page.data[-1]["id"])] if page.data else []
+            more = page.has_more and bool(page.data)
+        return Absent()
+
+    @webhook
+    def receive(self, body: bytes, headers: Mapping[str, str]) -> list[Change]:
+        """Verify Stripe-Signature (at most 300 s old) and name what changed; other events name nothing."""
+        self._verify(body, headers)
+        event = decode(body, events.Envelope, "a webhook")
+        if event.object != "event" or not any(event.type in types for types in events.TYPES.values()):
+            return []
+        whole = decode(body, events.Event, "a webhook")
+        return [change for stream in events.TYPES for change in events.changes(stream, whole) or ()]
+
+    def _verify(self, body: bytes, headers: Mapping[str, str]) -> None:
+        if self.config.webhook_secret is None:
+            raise Unsupported("stripe: webhook_secret is not configured; set the endpoint's whsec_… secret")
+        import stripe
+
+        signature = next((v for k, v in headers.items() if k.lower() == "stripe-signature"), None)
+        secret = self.config.webhook_secret.get_secret_value()
+        try:
+            stripe.WebhookSignature.verify_header(body, signature, secret, TOLERANCE_S)
+        except (stripe.SignatureVerificationError, UnicodeDecodeError) as exc:
+            raise Unauthorized(
+                "stripe: a webhook without a valid signature was refused; is webhook_secret this endpoint's?"
+            ) from exc
+
+
+def _target(call: Call, field: str, prefix: str) -> str:
+    one = checked(call.target.remote_id if call.target else str(call.input.get(field, "")))
+    if prefix == "pi" and not one.startswith("pi_"):
+        raise Invalid("stripe: a payment is refunded by its payment intent (pi_…)", field_path=field)
+    return one
+
+
+def _refunded(intent: str, made: Mapping[str, Any]) -> Outcome:
+    shown = {k: made.get(k) for k in ("payment_intent", "amount", "currency", "status", "reason")}
+    effect = Effect("refund", made["id"], "create", None, shown)
+    return Outcome([effect], [("refunds", made["id"]), ("payment_intents", intent)])
+
+
+def _digest(secret: str) -> str:
+    return hashlib.blake2b(secret.encode(), digest_size=6).hexdigest()

@@ -1,0 +1,188 @@
+"""Comments: out of the ticket events export for a pull, ticket by ticket for a fetch; each knows ticket and author."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from hub import Invalid, NotFound, Page, Stream
+from hub_zendesk.client import Client, decode, ident
+from hub_zendesk.cursors import parse
+from hub_zendesk.exports import time_cursor, time_export
+
+_CHANGED_LATER = frozenset({"CommentPrivacyChange", "CommentRedactionEvent", "AttachmentRedactionEvent"})
+_STAFF = frozenset({"agent", "admin"})
+_REMEMBERED = 50_000
+_ID = re.compile(r"([1-9][0-9]{0,18})(?::([1-9][0-9]{0,18}))?")
+
+
+class _Child(msgspec.Struct):
+    id: int | None = None
+    event_type: str | None = None
+    type: str | None = None
+    author_id: int | None = None
+    created_at: str | None = None
+
+
+class _Event(msgspec.Struct):
+    ticket_id: int
+    created_at: str | None = None
+    child_events: list[msgspec.Raw] = []
+
+
+class _Events(msgspec.Struct):
+    ticket_events: list[_Event]
+
+
+class _Comment(msgspec.Struct):
+    id: int
+    author_id: int | None = None
+
+
+class _User(msgspec.Struct):
+    id: int
+    role: str | None = None
+
+
+class _Comments(msgspec.Struct):
+    comments: list[msgspec.Raw]
+    users: list[_User] = []
+
+
+class _Users(msgspec.Struct):
+    users: list[_User]
+
+
+class Comments:
+    """
+    The stream `comments` of one connection.
+
+    A comment as Zendesk tells it names neither its ticket nor its author's role; both are added to the record as
+    `ticket_id` and `author_role`. Which comment belongs to which ticket is remembered (the last 50,000 seen), so that
+    a comment can be fetched by its own id too.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._ticket_of: dict[str, str] = {}
+
+    def pull(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
+        """Read the ticket events export: its Comment events, and anew what was hidden or redacted since."""
+        known = parse(cursor).start
+        staff: frozenset[int] | None = None
+        before: frozenset[int | None] = frozenset()
+        path = "/incremental/ticket_events.json"
+        for body, following in time_export(self.client, stream, path, known, include="comment_events"):
+            found, again = _split(decode(body, _Events, f"/api/v2{path}").ticket_events)
+            if found and staff is None:
+                staff = self._staff()
+            current = {ticket: self._of_ticket(ticket, None)[0] for ticket in again}
+            records = [
+                self._record(raw, ticket, child, staff or frozenset())
+                for ticket, raw, child in found
+                if child.id not in before and not current.get(ticket)
+            ]
+            before = frozenset(child.id for _, _, child in found)
+            records += [raw for rows in current.values() for raw in rows]
+            yield Page(records=records, cursor=time_cursor(following, known))
+            known = following
+
+    def fetch(self, ids: Sequence[str]) -> Page:
+        """
+        Read comments anew: `TICKET` (all of a ticket), `TICKET:COMMENT`, or the id of a comment seen before.
+
+        A comment that its ticket no longer has comes back as deleted; of a ticket that is gone nothing is said.
+        """
+        records: list[bytes] = []
+        deleted: list[str] = []
+        for ticket, comment in [self._place(one) for one in dict.fromkeys(ids)]:
+            rows, there = self._of_ticket(ticket, comment)
+            records += rows
+            if comment is not None and there and not rows:
+                deleted.append(comment)
+        return Page(records=records, deleted=deleted)
+
+    def _place(self, one: str) -> tuple[str, str | None]:
+        found = _ID.fullmatch(str(one))
+        if found is None:
+            raise Invalid('zendesk: a comment is named "TICKET:COMMENT", both whole numbers', code="invalid_id")
+        first, second = found[1], found[2]
+        if second is None and first in self._ticket_of:
+            return self._ticket_of[first], first
+        return first, second
+
+    def _of_ticket(self, ticket: str, only: str | None) -> tuple[list[bytes], bool]:
+        """Give a ticket's comments (or one of them) as they are now, and whether the ticket is there."""
+        rows: list[bytes] = []
+        try:
+            for body in self.client.pages(f"/tickets/{ident(ticket)}/comments.json", {"include": "users"}):
+                page = decode(body, _Comments, "/api/v2/tickets/{id}/comments")
+                roles = {user.id: user.role for user in page.users}
+                for raw in page.comments:
+                    comment = decode(bytes(raw), _Comment, "/api/v2/tickets/{id}/comments")
+                    if only is None or str(comment.id) == only:
+                        rows.append(_with(bytes(raw), ticket, _role(comment.author_id, roles)))
+                        self._remember(str(comment.id), ticket)
+        except NotFound:
+            return [], False
+        return rows, True
+
+    def _record(self, raw: bytes, ticket: str, child: _Child, staff: frozenset[int]) -> bytes:
+        self._remember(str(child.id), ticket)
+        author = child.author_id
+        known = {} if author is None else {author: "agent" if author in staff else "end-user"}
+        return _with(raw, ticket, _role(author, known))
+
+    def _remember(self, comment: str, ticket: str) -> None:
+        if len(self._ticket_of) >= _REMEMBERED:
+            self._ticket_of.clear()
+        self._ticket_of[comment] = ticket
+
+    def _staff(self) -> frozenset[int]:
+        """Name the agents and admins: a few requests, where side-loads would be one for each page."""
+        query = {"role[]": ["agent", "admin"]}
+        users = [
+            user
+            for body in self.client.pages("/users.json", query)
+            for user in decode(body, _Users, "/api/v2/users").users
+        ]
+        return frozenset(user.id for user in users if user.role in _STAFF)
+
+
+def _split(events: Sequence[_Event]) -> tuple[list[tuple[str, bytes, _Child]], list[str]]:
+    """Part comment events from the tickets of which a comment was hidden or redacted since."""
+    found: list[tuple[str, bytes, _Child]] = []
+    again: dict[str, None] = {}
+    for event in events:
+        for raw in event.child_events:
+            child = decode(bytes(raw), _Child, "/api/v2/incremental/ticket_events")
+            if child.event_type == "Comment":
+                found.append((str(event.ticket_id), _dated(bytes(raw), child, event), child))
+            elif child.event_type in _CHANGED_LATER or child.type in _CHANGED_LATER:
+                again[str(event.ticket_id)] = None
+    return found, list(again)
+
+
+def _dated(raw: bytes, child: _Child, event: _Event) -> bytes:
+    if child.created_at is not None or event.created_at is None:
+        return raw
+    return _put(raw, {"created_at": event.created_at})
+
+
+def _role(author: int | None, roles: Mapping[int, str | None]) -> str | None:
+    if author is None:
+        return None
+    role = "system" if author < 0 else roles.get(author)
+    return "agent" if role in _STAFF else role
+
+
+def _with(raw: bytes, ticket: str, role: str | None) -> bytes:
+    return _put(raw, {"ticket_id": int(ticket), "author_role": role})
+
+
+def _put(raw: bytes, more: dict[str, Any]) -> bytes:
+    """Add members to a JSON object's text without reading the rest of it."""
+    head = msgspec.json.encode(more)[:-1]
+    rest = raw.lstrip()[1:]
+    return head + (b"}" if rest.strip() == b"}" else b"," + rest)

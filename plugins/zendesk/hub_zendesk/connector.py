@@ -1,0 +1,150 @@
+"""Zendesk Support: users, organizations, tickets and comments come in; replies, notes and changes go out."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+
+from hub import (
+    Absent,
+    Action,
+    Call,
+    CannotTell,
+    Checked,
+    Connector,
+    CustomerLookup,
+    CustomerUpdate,
+    Field,
+    Found,
+    Limit,
+    Outcome,
+    Page,
+    Stream,
+    TicketCreate,
+    TicketNote,
+    TicketReply,
+    TicketSetStatus,
+    Unauthorized,
+    act,
+    fetch,
+    find,
+    pull,
+)
+from hub_zendesk import exports, fields, lookup, writes
+from hub_zendesk.client import Client, ZendeskConfig
+from hub_zendesk.comments import Comments
+from hub_zendesk.cursors import parse
+
+
+class ZendeskConnector(Connector):
+    """One Zendesk account, spoken to through zenpy's signed session."""
+
+    name = "zendesk"
+    Config = ZendeskConfig
+    sandbox = "hub_zendesk.sandbox:ZendeskSandbox"
+    limits = (
+        Limit("export", 10, per_s=60, match="/api/v2/incremental/"),
+        Limit("deleted", 10, per_s=60, match="/api/v2/deleted_tickets"),
+        Limit("api", 400, per_s=60),
+    )
+
+    def __init__(self, config: ZendeskConfig, transport: requests.Session) -> None:
+        super().__init__(config, transport)
+        self.client = Client(config, transport)
+        self._comments = Comments(self.client)
+
+    @classmethod
+    def hosts(cls, config: ZendeskConfig) -> tuple[str, ...]:
+        return (f"{config.subdomain}.zendesk.com",)
+
+    def check(self) -> Checked:
+        """Ask who we are. Bad credentials answer 401, none at all a user without an id."""
+        me = self.client.me()
+        role = getattr(me, "role", None)
+        if getattr(me, "id", None) is None:
+            raise Unauthorized("zendesk: the credentials name nobody; check email and token")
+        notes = () if role == "admin" else ("the exports need an admin; this user is none",)
+        return Checked(self.config.subdomain, None, (str(role),), "v2", notes)
+
+    def describe(self, stream: str) -> list[Field]:
+        return fields.describe(self.client, stream)
+
+    @pull("tickets", deletes="feed")
+    def tickets(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
+        """Read the tickets' cursor export, then the feed of deleted tickets."""
+        at = parse(cursor)
+        for page, after in exports.cursor_export(self.client, stream, at):
+            at = after
+            yield page
+        yield from exports.deleted_tickets(self.client, at)
+
+    @pull("users", deletes="feed")
+    def users(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
+        """Read the users' cursor export, then the feed of deleted users."""
+        for page, _ in exports.cursor_export(self.client, stream, parse(cursor)):
+            yield page
+        yield from exports.deleted_users(self.client, full=cursor is None)
+
+    @pull("organizations", deletes="feed")
+    def organizations(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
+        """Read the time-based export; deleted organizations come in it with `deleted_at`."""
+        return exports.organizations(self.client, stream, cursor)
+
+    @pull("comments")
+    def comments(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
+        """Read the ticket events export with its comment events."""
+        return self._comments.pull(stream, cursor)
+
+    @fetch("tickets")
+    @fetch("users")
+    @fetch("organizations")
+    def fetch_by_ids(self, stream: Stream, ids: list[str]) -> Page:
+        return exports.by_ids(self.client, stream, ids)
+
+    @fetch("comments")
+    def fetch_comments(self, stream: Stream, ids: list[str]) -> Page:
+        """Read comments by `TICKET`, `TICKET:COMMENT`, or by the id of a comment seen before."""
+        return self._comments.fetch(ids)
+
+    @act(CustomerLookup, idempotency="set")
+    def look_up(self, action: CustomerLookup, call: Call) -> Outcome:
+        return lookup.look_up(self.client, action)
+
+    @act(CustomerUpdate, idempotency="set")
+    def update_customer(self, action: Action, call: Call) -> Outcome:
+        return writes.update_user(self.client, call)
+
+    @find(CustomerUpdate)
+    def find_customer_update(self, action: Action, call: Call) -> Found | Absent:
+        return writes.find_user_update(self.client, call)
+
+    @act(TicketCreate, idempotency="native")
+    def create_ticket(self, action: Action, call: Call) -> Outcome:
+        return writes.create(self.client, call)
+
+    @find(TicketCreate)
+    def find_created_ticket(self, action: Action, call: Call) -> Found | CannotTell:
+        return writes.find_created(self.client, call)
+
+    @act(TicketReply, idempotency="marker")
+    def reply(self, action: Action, call: Call) -> Outcome:
+        return writes.comment(self.client, call, public=True, force_close=self._force_close)
+
+    @act(TicketNote, idempotency="marker")
+    def note(self, action: Action, call: Call) -> Outcome:
+        return writes.comment(self.client, call, public=False, force_close=self._force_close)
+
+    @act(TicketSetStatus, idempotency="set")
+    def set_status(self, action: Action, call: Call) -> Outcome:
+        return writes.set_fields(self.client, call, force_close=self._force_close)
+
+    @find(TicketReply)
+    @find(TicketNote)
+    @find(TicketSetStatus)
+    def find_ticket_update(self, action: Action, call: Call) -> Found | Absent | CannotTell:
+        return writes.find_update(self.client, call)
+
+    @property
+    def _force_close(self) -> bool:
+        config: Any = self.config
+        return bool(config.force_close)

@@ -1,0 +1,373 @@
+"""The command line: one JSON object on stdout, everything else on stderr, errors in one line, exit codes 0, 1, 2."""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from hub.cli import run
+from hub.sandbox import World
+
+ROOT = Path(__file__).parents[1]
+ACME = ROOT / "tests" / "acme"
+Hub = Callable[..., "Ran"]
+
+
+class Ran:
+    """What a command answered."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    @property
+    def json(self) -> Any:
+        assert self.out.count("\n") == 1, "stdout holds one JSON object and nothing else"
+        return json.loads(self.out)
+
+    def failed(self, code: int, text: str) -> None:
+        """Hold that it failed with one line that contains the text."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert self.code == code, self.err
+        assert len(lines) == 1
+        assert text in lines[0]
+        assert "Traceback" not in self.err + self.out
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Hub:
+    """Run `hub` in an empty folder with the Acme plugin installed."""
+    monkeypatch.syspath_prepend(str(ACME))
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("HUB_"):
+            monkeypatch.delenv(name)
+
+    def ran(*args: str) -> Ran:
+        capfd.readouterr()
+        code = run(list(args))
+        captured = capfd.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return ran
+
+
+@pytest.fixture
+def acme(hub: Hub, tmp_path: Path) -> Iterator[Any]:
+    """A sandbox of Acme, and a config.toml that points to it."""
+    from hub.app.sandboxes import Sandboxes
+
+    with Sandboxes.start(["acme"], customers=12) as up:
+        (tmp_path / "config.toml").write_text(up.toml())
+        yield up.sandboxes["acme"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
+    return kept | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ACME}"} | more
+
+
+def test_help_is_quick() -> None:
+    def seconds(*args: str) -> float:
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, *args], check=True, capture_output=True, env=environment())
+            times.append(time.perf_counter() - began)
+        return statistics.median(times)
+
+    assert seconds("-m", "hub.cli", "--help") <= 7 * seconds("-c", "import json, argparse, asyncio")
+
+
+def test_help_imports_no_heavy_library() -> None:
+    heavy = ("pydantic", "sqlmodel", "fastapi", "rich", "requests")
+    code = f"import sys; import hub.cli; sys.exit(','.join(m for m in {heavy} if m in sys.modules))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=False)
+    assert ended.stderr.strip() == ""
+
+
+def test_every_command_explains_itself(hub: Hub) -> None:
+    words = "init plugins check sync status serve worker demo sandbox map actions act runs db keys".split()
+    top = hub("--help")
+    assert top.code == 0
+    for word in words:
+        assert f"\n  {word} " in top.out
+        assert hub(word, "--help").code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["snyc"], "No such command 'snyc'. Did you mean 'sync'"),
+        (["sync", "--fulll"], "--full"),
+        (["act"], "Missing argument"),
+        (["map", "preview", "acme", "people", "--sample", "0"], "--sample"),
+        (["--config", "nowhere.toml", "status"], "nowhere.toml: there is no such file"),
+        (["sync", "acme"], 'connection "acme" is not configured'),
+        (["sandbox", "up", "acmee"], 'did you mean "acme"'),
+        (["map", "check", "acmee"], 'did you mean "acme"'),
+        (["act", "ticket.reply", "nonsense"], "expected key=value"),
+        (["act", "ticket.reply", "--input", "{"], "--input: is not JSON"),
+        (["act", "ticket.reply", "--input", "[]"], "expected a JSON object"),
+        (["act", "ticket.reply", "--input", "@nowhere.json"], "nowhere.json cannot be read"),
+        (["act", "ticket.reply", "a=1", "a.b=2"], "a already has a value"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(hub: Hub, args: list[str], text: str) -> None:
+    hub(*args).failed(2, text)
+
+
+def test_an_error_is_json_too_where_json_was_asked_for(hub: Hub) -> None:
+    assert hub("sync", "acme", "--json").json["error"]["code"] == "config_error"
+    assert hub("sync", "--json", "--nope").json["error"]["code"] == "usage"
+
+
+def test_an_unexpected_error_shows_no_traceback_unless_asked_for(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("hunter2")
+
+    monkeypatch.setattr("hub.plugins.discover", broken)
+    hub("plugins").failed(1, "the hub itself failed (ZeroDivisionError); set HUB_DEBUG=1")
+    monkeypatch.setenv("HUB_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        hub("plugins")
+
+
+def test_the_config_may_be_named_anywhere(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("[hub]\nprot = 1\n")
+    for args in (
+        ["--config", "other.toml", "status"],
+        ["status", "--config", "other.toml"],
+        ["status", "--config=other.toml"],
+    ):
+        hub(*args).failed(2, 'other.toml: [hub] prot: unknown key; did you mean "port"?')
+
+
+def test_init_writes_what_is_missing_and_never_overwrites(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("# mine\n")
+    found = hub("init", "--json").json
+    assert found == {"written": ["config.toml"], "kept": ["policy.toml"]}
+    assert (tmp_path / "policy.toml").read_text() == "# mine\n"
+    assert "# [connections.acme]" in (tmp_path / "config.toml").read_text()
+    assert hub("status", "--json").json == {"connections": {}}
+    assert hub("init").out.count("kept") == 2
+
+
+def test_init_makes_a_folder_that_works_at_once(hub: Hub, tmp_path: Path) -> None:
+    assert hub("init", "new/place").code == 0
+    assert hub("--config", "new/place/config.toml", "db", "upgrade", "--json").code == 0
+    assert (tmp_path / "new" / "place" / "hub.db").exists()
+
+
+def test_plugins_lists_what_they_bring(hub: Hub) -> None:
+    found = {line["name"]: line for line in hub("plugins", "--json").json["plugins"]}
+    assert found["acme"]["connectors"] == ["acme"]
+    assert found["acme"]["distribution"] == "deskhub-acme"
+    assert "acme\tdeskhub-acme\t1.0" in hub("plugins").out
+
+
+def test_check_says_who_we_are(hub: Hub, acme: Any) -> None:
+    ran = hub("check", "--json")
+    assert ran.code == 0
+    assert (
+        ran.json["connections"]["acme"] | {"ok": True, "account": "acme-1", "live": False}
+        == ran.json["connections"]["acme"]
+    )
+
+
+def test_check_tells_wrong_credentials_and_an_unreachable_host(hub: Hub, acme: Any, tmp_path: Path) -> None:
+    acme.token = "another"
+    ran = hub("check", "--json")
+    assert (ran.code, ran.json["connections"]["acme"]["code"]) == (1, "unauthorized")
+    (tmp_path / "config.toml").write_text(
+        '[connections.acme]\nconnector = "acme"\nbase_url = "http://127.0.0.1:9"\ntoken = "x"\n'
+    )
+    ran = hub("check", "--json")
+    assert (ran.code, ran.json["connections"]["acme"]["code"]) == (1, "not_sent")
+
+
+def test_check_of_a_wrong_setting_is_exit_2(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[connections.acme]\nconnector = "acme"\n')
+    ran = hub("check", "--json")
+    assert ran.code == 2
+    assert "[connections.acme] token: missing" in ran.json["connections"]["acme"]["error"]
+    (tmp_path / "config.toml").write_text('[connections.a]\nconnector = "acmee"\n')
+    assert 'did you mean "acme"' in hub("check", "--json").json["connections"]["a"]["error"]
+
+
+def test_sync_reports_each_table(hub: Hub, acme: Any) -> None:
+    ran = hub("sync", "--json")
+    assert ran.code == 0, ran.err
+    people = ran.json["connections"]["acme"]["people"]
+    seconds = people.pop("seconds")
+    assert isinstance(seconds, float)
+    assert people == {
+        "stream": "people", "kind": "customer", "read": 12, "changed": 12, "deleted": 0, "skipped": 0, "rejected": 0,
+        "error": None,
+    }  # fmt: skip
+    assert "acme people: 12 read, done" in ran.err
+    again = hub("sync", "acme", "--stream", "people", "--full", "--json").json["connections"]["acme"]
+    assert list(again) == ["people"]
+    assert (again["people"]["read"], again["people"]["changed"]) == (12, 0)
+    assert "people\tpeople\tcustomer\t12" in hub("sync", "--full").out
+
+
+def test_sync_of_an_unknown_stream_is_exit_2_before_anything_is_read(hub: Hub, acme: Any) -> None:
+    hub("sync", "--stream", "poeple").failed(2, 'did you mean "people"')
+
+
+def test_sync_with_an_error_is_exit_1_and_the_others_go_on(hub: Hub, acme: Any) -> None:
+    acme.fault("GET /people", "status:500", times=100)
+    ran = hub("sync", "--json")
+    assert ran.code == 1
+    tables = ran.json["connections"]["acme"]
+    assert tables["people"]["error"].startswith("temporary: ")
+    assert tables["tickets"]["error"] is None
+    assert tables["tickets"]["read"] > 0
+
+
+def test_status_shows_what_is_stored(hub: Hub, acme: Any) -> None:
+    hub("sync")
+    line = hub("status", "--json").json["connections"]["acme"]["streams"]["people"]
+    assert (line["records"], line["rejects"], line["error"]) == (12, 0, None)
+    assert line["synced_at"]
+    assert "acme\tpeople\t12\t0\t" in hub("status").out
+
+
+def test_map_preview_needs_no_configuration(hub: Hub, tmp_path: Path) -> None:
+    rows = [{"id": 1, "name": "Ada", "mail": "ADA@X.example", "updated": "2026-01-01T00:00:00Z"}, {"name": "no id"}]
+    (tmp_path / "raw.ndjson").write_text("\n".join(map(json.dumps, rows)) + "\nnot json\n")
+    ran = hub("map", "preview", "acme", "people", "--file", "raw.ndjson", "--json")
+    assert ran.code == 0, ran.err
+    good, bad, worse = ran.json["records"]
+    assert (good["ok"], good["key"], good["data"]["email"]) == (True, "1", "ada@x.example")
+    assert (bad["ok"], worse["ok"]) == (False, False)
+    assert "unified" in hub("map", "preview", "acme", "people", "--file", "raw.ndjson").out
+    hub("map", "preview", "acme", "poeple", "--file", "raw.ndjson").failed(1, 'did you mean "people"')
+    hub("map", "preview", "acme", "people", "--file", "none.ndjson").failed(1, "none.ndjson: cannot be read")
+    hub("map", "preview", "acme", "people").failed(2, "give raw records with --file")
+
+
+def test_map_preview_uses_the_connections_own_mapping_without_its_secret(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(
+        '[people]\nkind = "customer"\nkey = "id"\n[people.fields]\ndisplay_name = "nick"\n'
+    )
+    (tmp_path / "config.toml").write_text(
+        '[connections.eu]\nconnector = "acme"\nmapping = "my.toml"\ntoken = "${NOT_SET}"\n'
+    )
+    (tmp_path / "raw.ndjson").write_text('{"id": 1, "nick": "Ad"}\n')
+    ran = hub("map", "preview", "eu", "people", "--file", "raw.ndjson", "--json")
+    assert ran.json["records"][0]["data"]["display_name"] == "Ad"
+
+
+def test_map_preview_takes_a_sample_or_one_from_the_system(hub: Hub, acme: Any) -> None:
+    assert len(hub("map", "preview", "acme", "people", "--sample", "3", "--json").json["records"]) == 3
+    (one,) = hub("map", "preview", "acme", "people", "--id", "p2", "--json").json["records"]
+    assert one["key"] == "p2"
+
+
+def test_map_check_names_the_place_of_a_mistake(hub: Hub, tmp_path: Path) -> None:
+    assert hub("map", "check", "acme", "--json").code == 0
+    (tmp_path / "bad.toml").write_text('[people]\nkind = "customr"\nkey = "id"\n[people.fields]\n')
+    ran = hub("map", "check", "acme", "--mapping", "bad.toml", "--json")
+    assert ran.code == 1
+    assert "customr" in ran.json["mappings"]["acme"][0]["message"]
+    hub("map", "check", "acme", "--mapping", "none.toml").failed(2, "there is no such mapping file")
+
+
+def test_actions_say_who_can(hub: Hub, acme: Any) -> None:
+    found = {line["name"]: line for line in hub("actions", "--json").json["actions"]}
+    assert found["payment.refund"]["connections"] == ["acme"]
+    assert found["customer.update"]["connections"] == []
+    assert "payment.refund\tRefund a payment\tR3\tacme" in hub("actions").out
+
+
+def test_act_and_runs(hub: Hub, acme: Any) -> None:
+    hub("sync")
+    given = ["act", "ticket.reply", "ticket_ref=acme/tickets/t1", "body=On its way.", "--key", "k1", "--json"]
+    preview = hub(*given[:-3], "--preview", "--json").json
+    assert preview["status"] == "previewed"
+    assert acme.effects() == []
+    first, again = hub(*given), hub(*given)
+    assert (first.code, first.json["status"], again.json["replayed"]) == (0, "succeeded", True)
+    (entry,) = acme.effects("note t1")
+    assert entry.effect["public"] is True
+    run_id = first.json["run_id"]
+    assert hub("runs", run_id, "--json").json["status"] == "succeeded"
+    assert run_id in [line["run_id"] for line in hub("runs", "--json").json["data"]]
+    assert run_id in hub("runs").out
+    assert "succeeded" in hub("runs", run_id).out
+    hub("runs", "run_nope").failed(1, "there is no run")
+
+
+def test_act_nests_fields_and_reads_a_file(hub: Hub, acme: Any, tmp_path: Path) -> None:
+    hub("sync")
+    (tmp_path / "in.json").write_text('{"payment_ref": "acme/payments/pay1", "reason": "other"}')
+    ran = hub("act", "payment.refund", "--input", "@in.json", "amount=1.00 EUR", "--key", "k", "--json")
+    assert ran.code == 1
+    assert ran.json["status"] == "denied"
+    assert "policy" in ran.json["error"]["human_message"]
+
+
+def test_act_without_a_key_is_told(hub: Hub, acme: Any) -> None:
+    hub("sync")
+    hub("act", "ticket.reply", "ticket_ref=acme/tickets/t1", "body=Hi").failed(1, "needs an Idempotency-Key")
+
+
+def test_db_tells_its_versions(hub: Hub) -> None:
+    assert hub("db", "version", "--json").json == {"hub": None, "ledger": None}
+    made = hub("db", "upgrade", "--json").json
+    assert made == hub("db", "version", "--json").json
+    assert all(made.values())
+    assert hub("db", "upgrade").out.startswith("database\tversion")
+
+
+def test_keys_are_made_listed_and_revoked(hub: Hub) -> None:
+    made = hub("keys", "create", "bot", "--scope", "read", "--scope", "act:ticket.*", "--json").json
+    assert made["key"].startswith("hub_")
+    (line,) = hub("keys", "list", "--json").json["keys"]
+    assert (line["name"], line["scopes"]) == ("bot", ["read", "act:ticket.*"])
+    assert made["key"] not in hub("keys", "list").out
+    assert hub("keys", "revoke", "bot", "--json").json["id"] == made["id"]
+    assert hub("keys", "list", "--json").json["keys"][0]["revoked_at"]
+    hub("keys", "create", "x", "--scope", "everything").failed(1, "scope")
+
+
+def test_version(hub: Hub) -> None:
+    ran = hub("--version")
+    assert (ran.code, ran.out.split()[0]) == (0, "deskhub") or "deskhub" in ran.err
+
+
+def test_sandbox_up_prints_a_config_that_works(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hub.cli", "sandbox", "up", "acme", "--customers", "5", "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as child:
+        assert child.stdout is not None
+        told = json.loads(child.stdout.readline())
+        try:
+            assert requests.get(f"{told['sandboxes']['acme']}/_sandbox/ledger", timeout=5).json() == []
+            (tmp_path / "config.toml").write_text(told["config"])
+            checked = subprocess.run(
+                [sys.executable, "-m", "hub.cli", "check", "--json"],
+                cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            assert json.loads(checked.stdout)["connections"]["acme"]["ok"] is True
+            assert checked.stderr == "", "made-up credentials of a sandbox are no reason to warn"
+        finally:
+            child.send_signal(signal.SIGINT)
+        assert child.wait(10) == 0
+
+
+def test_a_world_is_the_same_for_the_same_seed() -> None:
+    assert World(5, 3).people == World(5, 3).people
