@@ -84,7 +84,9 @@ def fetch(store: Store, connection: Connection, stream: str, ids: Sequence[str])
         raise Unsupported(f"{connection.name}: {stream} cannot be fetched by id")
     read_at = clock.now()
     with _wall(connection.name, stream):
-        page = method(_stream(connection, stream), list(ids))
+        page = _whole(method(_stream(connection, stream), list(ids)))
+        if page is None:
+            raise TypeError("a fetch answers a Page")
     return _commit(store, connection, stream, _Read(page, read_at), advance=False)
 
 
@@ -184,7 +186,7 @@ class _Pull:
             with _wall(self.connection.name, self.stream):
                 if not begun:
                     pages, begun = iter(method(_stream(self.connection, self.stream), cursor)), True
-                page = next(pages, None)
+                page = _whole(next(pages, None))
             if page is None:
                 return
             yield page, read_at
@@ -221,6 +223,17 @@ class _Guard:
         if page.cursor is not None:
             self._repeated = page.cursor in self._seen or page.cursor == self._start
             self._seen.add(page.cursor)
+
+
+def _whole(page: Any) -> Page | None:
+    """Refuse what is no page, before any of it is written."""
+    if page is None:
+        return None
+    if not isinstance(page, Page) or not isinstance(page.cursor, str | None):
+        raise TypeError("expected a Page with a cursor of str or None")
+    if not all(isinstance(id, str) for id in page.deleted):
+        raise TypeError("expected Page.deleted of str")
+    return page
 
 
 def _has_records(page: Page) -> bool:

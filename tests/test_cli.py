@@ -114,6 +114,8 @@ def test_every_command_explains_itself(hub: Hub) -> None:
         (["map", "preview", "acme", "people", "--sample", "0"], "--sample"),
         (["--config", "nowhere.toml", "status"], "nowhere.toml: there is no such file"),
         (["sync", "acme"], 'connection "acme" is not configured'),
+        (["sync"], "no connection is configured; `hub init` writes an example"),
+        (["check"], "no connection is configured"),
         (["sandbox", "up", "acmee"], 'did you mean "acme"'),
         (["map", "check", "acmee"], 'did you mean "acme"'),
         (["act", "ticket.reply", "nonsense"], "expected key=value"),

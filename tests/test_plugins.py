@@ -64,7 +64,8 @@ def test_a_plugin_is_found_by_its_entry_point(install: Install, tmp_path: Path) 
 
 
 def test_actions_and_converters_come_too_beside_the_catalogue(install: Install) -> None:
-    code = "@hookimpl\ndef hub_actions():\n    return [Wave]\n@hookimpl\ndef hub_converters():\n    return {'rot13': str}\n"
+    code = "@hookimpl\ndef hub_actions():\n    return [Wave]\n"
+    code += "@hookimpl\ndef hub_converters():\n    return {'rot13': str}\n"
     found = discover([install("p", "plugin_a", code)])
     assert found.actions["customer.wave"].title == "Wave"
     assert "payment.refund" in found.actions

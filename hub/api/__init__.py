@@ -9,8 +9,6 @@ from hub.api import acting, openapi, operating, problems, reading
 from hub.api.guard import Guard
 from hub.app import App
 
-MAX_BODY = 1_000_000
-
 
 def create_app(hub: App, *, worker: bool = False) -> FastAPI:
     """
@@ -34,10 +32,9 @@ def create_app(hub: App, *, worker: bool = False) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
         responses=openapi.PROBLEMS,
-        max_body_size=MAX_BODY,
     )
-    for routes in (operating.health(hub), reading.router(hub), acting.router(hub), operating.router(hub)):
-        app.include_router(routes)
+    for part in (operating, reading, acting):
+        part.install(app, hub)
     problems.install(app)
     app.add_middleware(Guard, hub=hub)
     openapi.install(app)

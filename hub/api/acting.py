@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import FastAPI, Header, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -17,7 +17,7 @@ from hub.api import problems
 from hub.api.guard import principal
 from hub.app import App
 from hub.config import did_you_mean
-from hub.errors import NotFound, Unauthorized
+from hub.errors import Invalid, NotFound, Unauthorized
 
 AT_ONCE = 32
 STATUS = {"queued": 202, "running": 202, "needs_approval": 202, "unknown": 202, "needs_attention": 202}
@@ -61,18 +61,17 @@ class Envelope(BaseModel):
     repeat: bool = Field(False, description="act although the same was just done under another key")
 
 
-def router(hub: App) -> APIRouter:
+def install(routes: FastAPI, hub: App) -> None:
     """Make the routes of all actions, of the core and of plugins, and those of runs."""
-    routes, limiter = APIRouter(prefix="/v1"), CapacityLimiter(AT_ONCE)
+    limiter = CapacityLimiter(AT_ONCE)
     _catalogue(routes, hub)
     for action in hub.plugins.actions.values():
         _add(routes, hub, action, limiter)
     _unknown(routes, hub)
     _runs(routes, hub)
-    return routes
 
 
-def _catalogue(routes: APIRouter, hub: App) -> None:
+def _catalogue(routes: FastAPI, hub: App) -> None:
     def actions(request: Request) -> Response:
         require(principal(request), "read")
         return _json({"data": hub.describe_actions()})
@@ -84,13 +83,13 @@ def _catalogue(routes: APIRouter, hub: App) -> None:
                 return _json(line)
         raise _no_action(hub, name)
 
-    routes.add_api_route("/actions", actions, tags=["actions"], summary="List the actions with schemas and risk")
-    routes.add_api_route("/actions/{name}", action, tags=["actions"], summary="Describe one action")
+    routes.add_api_route("/v1/actions", actions, tags=["actions"], summary="List the actions with schemas and risk")
+    routes.add_api_route("/v1/actions/{name}", action, tags=["actions"], summary="Describe one action")
 
 
-def _add(routes: APIRouter, hub: App, action: type[Action], limiter: CapacityLimiter) -> None:
+def _add(routes: FastAPI, hub: App, action: type[Action], limiter: CapacityLimiter) -> None:
     routes.add_api_route(
-        f"/actions/{action.name}",
+        f"/v1/actions/{action.name}",
         _endpoint(hub, action, limiter),
         methods=["POST"],
         name=action.name.replace(".", "_"),
@@ -122,13 +121,18 @@ def _endpoint(hub: App, action: type[Action], limiter: CapacityLimiter) -> Calla
 
 
 def _request(action: type[Action], body: Any, key: str | None) -> perform.Request:
-    given = body.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"input"})
-    return perform.Request(
-        action=action.name,
-        input=body.input.model_dump(mode="json", by_alias=True, exclude_unset=True),
-        key=key,
-        **{"mode": "execute"} | given,
-    )
+    given = _plain(body, exclude={"input"})
+    return perform.Request(action=action.name, input=_plain(body.input), key=key, **{"mode": "execute"} | given)
+
+
+def _plain(model: BaseModel, **more: Any) -> dict[str, Any]:
+    """Give what was sent as plain JSON values. Raises Invalid for text and numbers that no JSON can carry on."""
+    try:
+        found = model.model_dump(mode="json", by_alias=True, exclude_unset=True, **more)
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as exc:
+        raise Invalid("the body holds half a character or a number that is none", field_path="input") from exc
+    return found
 
 
 def answer(result: dict[str, Any]) -> Response:
@@ -137,8 +141,8 @@ def answer(result: dict[str, Any]) -> Response:
     if result["status"] == "denied":
         return problems.problem(403, error or _denied(result), run=result)
     if result["status"] == "failed" and error:
-        refused_us = error["code"] == Unauthorized.code
-        return problems.problem(502 if refused_us else error.get("status", 502), error, run=result)
+        status = error.get("status", 502)
+        return problems.problem(502 if status == Unauthorized.status else status, error, run=result)
     after = result.get("check_after_ms")
     headers = {"Retry-After": str(-(-after // 1000))} if after is not None else {}
     return _json(result, STATUS.get(result["status"], 200), headers)
@@ -149,18 +153,18 @@ def _denied(result: dict[str, Any]) -> dict[str, Any]:
     return {"code": "refused", "human_message": "policy denies this", "reason": rule}
 
 
-def _unknown(routes: APIRouter, hub: App) -> None:
+def _unknown(routes: FastAPI, hub: App) -> None:
     def unknown(name: str) -> Response:
         raise _no_action(hub, name)
 
-    routes.add_api_route("/actions/{name}", unknown, methods=["POST"], include_in_schema=False)
+    routes.add_api_route("/v1/actions/{name}", unknown, methods=["POST"], include_in_schema=False)
 
 
 def _no_action(hub: App, name: str) -> NotFound:
     return NotFound(f'there is no action "{name[:60]}"{did_you_mean(name, hub.plugins.actions)}', code="unknown_action")
 
 
-def _runs(routes: APIRouter, hub: App) -> None:
+def _runs(routes: FastAPI, hub: App) -> None:
     def runs(
         request: Request,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -175,9 +179,9 @@ def _runs(routes: APIRouter, hub: App) -> None:
             require(caller, "read")
         return _json(hub.run(id))
 
-    routes.add_api_route("/runs", runs, tags=["runs"], summary="List runs, the latest first")
+    routes.add_api_route("/v1/runs", runs, tags=["runs"], summary="List runs, the latest first")
     routes.add_api_route(
-        "/runs/{id}", run, tags=["runs"], summary="Get one run", responses={200: {"description": "The result"}}
+        "/v1/runs/{id}", run, tags=["runs"], summary="Get one run", responses={200: {"description": "The result"}}
     )
 
 

@@ -1,17 +1,20 @@
-"""Who may come in: a Bearer key on everything but health, looked up before anything else is read."""
+"""Who and what may come in: a Bearer key on everything but health, looked up first, and no body beyond a limit."""
 
 from functools import partial
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.access import Principal
 from hub.api import problems
 from hub.app import App
-from hub.errors import HubError
+from hub.errors import HubError, Unauthorized
 
 OPEN = frozenset({"/healthz", "/readyz"})
+MAX_BODY = 1_000_000
 
 
 class Guard:
@@ -22,19 +25,38 @@ class Guard:
         self.hub = hub
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN:
-            return await self.inner(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            refusal = await self._let_in(scope)
+            if refusal is not None:
+                return await refusal(scope, receive, send)
+        return await self.inner(scope, _limited(receive), send)
+
+    async def _let_in(self, scope: Scope) -> Response | None:
         kind, _, key = HTTPConnection(scope).headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not key.strip():
-            refusal = problems.unauthorized("a key is needed: Authorization: Bearer hub_…")
-            return await refusal(scope, receive, send)
         try:
-            principal = await run_in_threadpool(partial(self.hub.principal, key.strip()))
+            if kind.lower() != "bearer" or not key.strip():
+                raise Unauthorized("a key is needed: Authorization: Bearer hub_…")
+            found = await run_in_threadpool(partial(self.hub.principal, key.strip()))
+        except Unauthorized as exc:
+            return problems.unauthorized(exc)
         except HubError as exc:
-            refusal = problems.of_error(exc) if exc.status != 401 else problems.unauthorized(exc.message)
-            return await refusal(scope, receive, send)
-        scope.setdefault("state", {})["principal"] = principal
-        return await self.inner(scope, receive, send)
+            return problems.of_error(exc)
+        scope.setdefault("state", {})["principal"] = found
+        return None
+
+
+def _limited(receive: Receive) -> Receive:
+    got = 0
+
+    async def counted() -> Message:
+        nonlocal got
+        message = await receive()
+        got += len(message.get("body", b""))
+        if got > MAX_BODY:
+            raise HTTPException(413, f"the body is larger than {MAX_BODY:,} bytes")
+        return message
+
+    return counted
 
 
 def principal(request: Request) -> Principal:

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from hub.api.problems import MEDIA_TYPE
+from hub.perform import Result
 from hub.records import KINDS
 
 _PROBLEM = {
@@ -60,7 +61,7 @@ def _complete(made: dict[str, Any]) -> dict[str, Any]:
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas |= _nouns() | {"Problem": _PROBLEM, "Result": result_schema()}
+    schemas |= _answers() | {"Problem": _PROBLEM}
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "an API key, hub_…"}}
     made["security"] = [{"key": []}]
     for path, methods in made["paths"].items():
@@ -71,32 +72,11 @@ def _complete(made: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def result_schema() -> dict[str, Any]:
-    """Give the schema of a run's result."""
-    text, flag = {"type": ["string", "null"]}, {"type": "boolean"}
-    return {
-        "type": "object",
-        "required": ["status"],
-        "properties": {
-            "run_id": text,
-            "status": {"type": "string"},
-            "check_after_ms": {"type": ["integer", "null"]},
-            "replayed": flag,
-            "effects": {"type": "array", "items": {"type": "object"}},
-            "money": {"type": ["object", "null"]},
-            "reversal": {"type": ["object", "null"]},
-            "policy": {"type": ["object", "null"]},
-            "error": {"type": ["object", "null"]},
-            "as_of": text,
-        },
-    }
-
-
-def _nouns() -> dict[str, Any]:
-    structs = [kind.struct for kind in KINDS.values()]
+def _answers() -> dict[str, Any]:
+    structs: list[Any] = [Result, *(kind.struct for kind in KINDS.values())]
     references, parts = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     found: dict[str, Any] = dict(parts)
-    for kind, reference in zip(KINDS.values(), references, strict=True):
+    for kind, reference in zip(KINDS.values(), references[1:], strict=True):
         found[kind.name] = {"allOf": [reference, _ENTITY]}
         found[f"{kind.name}_page"] = {
             "type": "object",

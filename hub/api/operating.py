@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,9 +24,9 @@ class SyncRequest(BaseModel):
     full: bool = Field(False, description="read everything again")
 
 
-def router(hub: App) -> APIRouter:
-    """Make the routes of connections and syncs."""
-    routes = APIRouter(prefix="/v1")
+def install(routes: FastAPI, hub: App) -> None:
+    """Make the routes of connections, syncs and health."""
+    _health(routes, hub)
 
     def connections(request: Request) -> Response:
         require(principal(request), "read")
@@ -46,24 +46,22 @@ def router(hub: App) -> APIRouter:
         require(principal(request), "read")
         return _json(hub.syncs.one(id))
 
-    routes.add_api_route("/connections", connections, tags=["connections"], summary="Connections and their freshness")
     routes.add_api_route(
-        "/connections/{name}/sync",
+        "/v1/connections", connections, tags=["connections"], summary="Connections and their freshness"
+    )
+    routes.add_api_route(
+        "/v1/connections/{name}/sync",
         sync,
         methods=["POST"],
         status_code=202,
         tags=["connections"],
         summary="Ask for a sync; it runs in the worker",
     )
-    routes.add_api_route("/syncs", syncs, tags=["connections"], summary="List syncs, the latest first")
-    routes.add_api_route("/syncs/{id}", one, tags=["connections"], summary="Get one sync with its report")
-    return routes
+    routes.add_api_route("/v1/syncs", syncs, tags=["connections"], summary="List syncs, the latest first")
+    routes.add_api_route("/v1/syncs/{id}", one, tags=["connections"], summary="Get one sync with its report")
 
 
-def health(hub: App) -> APIRouter:
-    """Make /healthz (the process answers) and /readyz (the databases do, too)."""
-    routes = APIRouter(tags=["health"])
-
+def _health(routes: FastAPI, hub: App) -> None:
     def healthz() -> Response:
         return _json({"status": "ok"})
 
@@ -73,9 +71,9 @@ def health(hub: App) -> APIRouter:
         except HubError as exc:
             return _json({"status": "not ready", "code": exc.error_code}, 503)
 
-    routes.add_api_route("/healthz", healthz, summary="The process is up")
-    routes.add_api_route("/readyz", readyz, summary="The databases answer", responses={503: {"description": "No"}})
-    return routes
+    down: dict[int | str, dict[str, Any]] = {503: {"description": "Not ready"}}
+    routes.add_api_route("/healthz", healthz, tags=["health"], summary="The process is up")
+    routes.add_api_route("/readyz", readyz, tags=["health"], summary="The databases answer", responses=down)
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

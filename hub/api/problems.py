@@ -9,7 +9,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
@@ -47,12 +46,13 @@ def problem(
         sent["Retry-After"] = str(-(-int(body["retry_after_ms"]) // 1000))
     if run is not None:
         body["run"] = run
-    return Response(json.dumps(body, ensure_ascii=False), status, sent, MEDIA_TYPE)
+    text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(text, status, sent, MEDIA_TYPE)
 
 
-def unauthorized(message: str) -> Response:
+def unauthorized(exc: Unauthorized) -> Response:
     """Answer a request whose own key is missing or wrong (RFC 6750: a challenge goes with it)."""
-    return problem(401, Unauthorized(message).as_dict(), headers={"WWW-Authenticate": 'Bearer realm="deskhub"'})
+    return problem(401, exc.as_dict(), headers={"WWW-Authenticate": 'Bearer realm="deskhub"'})
 
 
 def of_error(exc: HubError, run: Mapping[str, Any] | None = None) -> Response:
@@ -125,6 +125,6 @@ def _allowed(request: Request) -> list[str]:
     """Name all methods of this path: each route knows only its own."""
     methods: set[str] = set()
     for route in request.app.routes:
-        if isinstance(route, (Route, APIRoute)) and route.matches(request.scope)[0] is not Match.NONE:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             methods |= set(route.methods or ())
     return sorted(methods)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import FastAPI, Path, Query, Request
 from fastapi.responses import Response
 
 from hub.access import require
@@ -20,15 +20,13 @@ Cursor = Annotated[str | None, Query(max_length=1000, description="`next_cursor`
 Since = Annotated[str | None, Query(description="only what changed at or after this time (RFC 3339)")]
 
 
-def router(hub: App) -> APIRouter:
+def install(routes: FastAPI, hub: App) -> None:
     """Make two routes for each kind."""
-    routes = APIRouter(prefix="/v1")
     for kind in KINDS.values():
         _add(routes, hub, kind)
-    return routes
 
 
-def _add(routes: APIRouter, hub: App, kind: Kind) -> None:
+def _add(routes: FastAPI, hub: App, kind: Kind) -> None:
     known = {"limit", "cursor", "updated_since", *hub.filters(kind.name)}
 
     def many(request: Request, limit: Limit = 50, cursor: Cursor = None, updated_since: Since = None) -> Response:
@@ -46,9 +44,9 @@ def _add(routes: APIRouter, hub: App, kind: Kind) -> None:
             raise NotFound(f"there is no {kind.name} with this id")
         return _json(body)
 
-    parameters = [_parameter(name) for name in sorted(hub.filters(kind.name))]
+    parameters = [_parameter(name) for name in sorted(hub.filters(kind.name) - {"updated_since"})]
     routes.add_api_route(
-        f"/{kind.plural}",
+        f"/v1/{kind.plural}",
         many,
         name=f"list_{kind.plural}",
         summary=f"List {kind.plural}",
@@ -57,7 +55,7 @@ def _add(routes: APIRouter, hub: App, kind: Kind) -> None:
         openapi_extra={"parameters": parameters},
     )
     routes.add_api_route(
-        f"/{kind.plural}/{{id}}",
+        f"/v1/{kind.plural}/{{id}}",
         one,
         name=f"get_{kind.name}",
         summary=f"Get one {kind.name}",

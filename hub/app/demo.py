@@ -30,6 +30,7 @@ verdict = "allow"
 """
 POLICY = "\n".join(RULE.format(currency=amount.split()[1], amount=amount) for amount in SMALL)
 REFUND_MINOR = 500
+TICKETS, ORDERS = "zendesk", "legacy"
 ADDRESS = {"line1": "Lindenweg 7", "city": "Bonn", "postal_code": "53111", "country_code": "DE"}
 
 
@@ -55,7 +56,9 @@ class Story:
             "refund": self._refund(payment),
             "reply": self._once("ticket.reply", ticket, {"ticket_ref": ticket["id"], "body": "We refunded you."}),
             "address": self._once(
-                "order.update_shipping_address", order, {"order_ref": order["id"], "address": ADDRESS}
+                "order.update_shipping_address",
+                order,
+                {"order_ref": _record_of(order, ORDERS), "address": ADDRESS},
             ),
         }
         return story | {"seconds": round(time.monotonic() - self.began, 2)}
@@ -142,13 +145,17 @@ def _refundable(payment: dict[str, Any]) -> bool:
 
 
 def _answerable(ticket: dict[str, Any]) -> bool:
-    return ticket.get("status") not in ("closed", "solved") and _only_in(ticket, "zendesk")
+    return ticket.get("status") not in ("closed", "solved") and _record_of(ticket, TICKETS) is not None
 
 
 def _movable(order: dict[str, Any]) -> bool:
-    here = any(record["connection"] == "legacy" for record in order["connections"])
-    return here and order.get("status") == "open" and order.get("fulfillment_status") in (None, "unfulfilled")
+    fresh = order.get("status") == "open" and order.get("fulfillment_status") in (None, "unfulfilled")
+    return fresh and _record_of(order, ORDERS) is not None
 
 
-def _only_in(entity: dict[str, Any], connection: str) -> bool:
-    return {record["connection"] for record in entity["connections"]} == {connection}
+def _record_of(entity: dict[str, Any], connection: str) -> str | None:
+    """Refer to the entity's record in that connection: several systems may hold it, and one is to be changed."""
+    for record in entity["connections"]:
+        if record["connection"] == connection:
+            return f"{connection}/{record['stream']}/{record['remote_id']}"
+    return None

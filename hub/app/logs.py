@@ -9,6 +9,17 @@ import structlog
 from hub.vault import Vault
 
 
+class _Stderr(logging.StreamHandler[Any]):
+    """Writes to what stderr is now, not to what it was when logging began."""
+
+    @property
+    def stream(self) -> Any:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: Any) -> None: ...
+
+
 def configure(level: str, vault: Vault) -> None:
     """Send the log of the hub, and of libraries from warning up, to stderr: lines on a terminal, JSON elsewhere."""
 
@@ -24,7 +35,7 @@ def configure(level: str, vault: Vault) -> None:
     ]
     terminal = sys.stderr.isatty()
     shown: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
-    handler = logging.StreamHandler()
+    handler = _Stderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -14,7 +14,7 @@ from hub import sync as syncing
 from hub.access import OPERATOR, Keys, Principal
 from hub.app import logs
 from hub.app.setup import ledger_url
-from hub.app.syncs import Report, Syncs
+from hub.app.syncs import Report, Syncs, configured
 from hub.config import Settings, load
 from hub.connections import Connection, Connections
 from hub.errors import HubError, Temporary
@@ -43,10 +43,11 @@ class App:
     @classmethod
     def open(cls, config: Path | str | Settings | None = None) -> "App":
         """Open the hub that a config file (or ready settings) describes. Raises ConfigError."""
-        settings = config if isinstance(config, Settings) else load(config)
-        app = cls(settings)
-        logs.configure(settings.hub.log_level, app.vault)
-        return app
+        return cls(config if isinstance(config, Settings) else load(config))
+
+    def log_to_stderr(self) -> None:
+        """Send the log to stderr, as commands do; a library that opens a hub keeps its own logging."""
+        logs.configure(self.settings.hub.log_level, self.vault)
 
     def __enter__(self) -> "App":
         return self
@@ -85,12 +86,19 @@ class App:
     def syncs(self) -> Syncs:
         return Syncs(self.store, self.connections)
 
+    def warm(self) -> None:
+        """Open what a server needs before its first request. Raises ConfigError; a broken connection is only told."""
+        self.ready()
+        self.performer  # noqa: B018 - reads the policy
+        for name in self.connections.names():
+            self._opened(name)
+
     def check(self, names: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
         """Try connections (all by default) with one cheap read each. Raises ConfigError for an unknown name."""
         for name in names or ():
             if name not in self.connections.names():
                 self.connections.open(name)
-        return {name: self._checked(name) for name in names or self.connections.names()}
+        return {name: self._checked(name) for name in names or configured(self.connections)}
 
     def _checked(self, name: str) -> dict[str, Any]:
         report: dict[str, Any] = {"ok": False, "connector": self.settings.connections[name].connector}

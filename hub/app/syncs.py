@@ -10,7 +10,7 @@ from typing import Any
 from hub import sync
 from hub.config import did_you_mean
 from hub.connections import Connection, Connections
-from hub.errors import ConfigError, Conflict, HubError, Invalid, NotFound
+from hub.errors import ConfigError, Conflict, HubError, Invalid, NotFound, Temporary
 from hub.store import Store, asked
 from hub.store import syncs as log_of_syncs
 
@@ -25,7 +25,7 @@ class Syncs:
     def __init__(self, store: Store, connections: Connections) -> None:
         self.store = store
         self.connections = connections
-        self._busy: set[str] = set()
+        self._turns: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
 
@@ -42,16 +42,27 @@ class Syncs:
 
         Raises ConfigError or Invalid before anything is pulled if a name, a setting or a stream is wrong.
         """
-        work = self._wanted(list(names or self.connections.names()), streams)
+        work = self._wanted(list(names or configured(self.connections)), streams)
+        stop = threading.Event()
+
+        def tell(step: Any) -> None:
+            if stop.is_set() and not step.done:
+                raise Temporary("stopped; the next sync goes on from here", code="stopping")
+            if progress is not None:
+                progress(step)
 
         def one(name: str) -> Report:
             connection, chosen = work[name]
-            return self._logged(connection, chosen, full, progress)
+            return self._logged(connection, chosen, full, tell)
 
         if len(work) <= 1:
             return {name: one(name) for name in work}
         with ThreadPoolExecutor(min(AT_ONCE, len(work)), "sync") as pool:
-            return dict(zip(work, pool.map(one, work), strict=True))
+            try:
+                return dict(zip(work, pool.map(one, work), strict=True))
+            except BaseException:
+                stop.set()  # Ctrl-C waits for the page each connection is at, no longer
+                raise
 
     def ask(self, name: str, *, streams: Sequence[str] | None, full: bool) -> dict[str, Any]:
         """Note that a sync is wanted; give it as the log shows it. Asked twice before it begins, it is one."""
@@ -72,7 +83,7 @@ class Syncs:
         name, request = taken
         try:
             connection, chosen = self._wanted([name], request["streams"])[name]
-            with self._alone(name):
+            with self._alone(name, wait=True):
                 report = self._pulled(connection, chosen, request["full"], progress)
             log_of_syncs.finish(self.store, sync_id, report)
         except HubError as exc:
@@ -123,14 +134,14 @@ class Syncs:
     def _logged(
         self, connection: Connection, streams: list[str] | None, full: bool, progress: Callable[[Any], None] | None
     ) -> Report:
-        made = log_of_syncs.start(self.store, connection.name)
-        try:
-            with self._alone(connection.name):
+        with self._alone(connection.name):
+            made = log_of_syncs.start(self.store, connection.name)
+            try:
                 report = self._pulled(connection, streams, full, progress)
-        except BaseException as exc:
-            log_of_syncs.broke(self.store, made, exc.message if isinstance(exc, HubError) else type(exc).__name__)
-            raise
-        log_of_syncs.finish(self.store, made, report)
+            except BaseException as exc:
+                log_of_syncs.broke(self.store, made, exc.message if isinstance(exc, HubError) else type(exc).__name__)
+                raise
+            log_of_syncs.finish(self.store, made, report)
         return report
 
     def _pulled(
@@ -140,16 +151,23 @@ class Syncs:
         return found
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
+    def _alone(self, name: str, *, wait: bool = False) -> Iterator[None]:
         with self._lock:
-            if name in self._busy:
-                raise Conflict(f"{name} is being synced already", code="sync_running", retry_after_s=5.0)
-            self._busy.add(name)
+            turn = self._turns.setdefault(name, threading.Lock())
+        if not turn.acquire(blocking=wait):
+            raise Conflict(f"{name} is being synced already", code="sync_running", retry_after_s=5.0)
         try:
             yield
         finally:
-            with self._lock:
-                self._busy.discard(name)
+            turn.release()
+
+
+def configured(connections: Connections) -> list[str]:
+    """Name all connections. Raises ConfigError where there is none."""
+    if not connections.names():
+        where = connections.settings.path or "config.toml"
+        raise ConfigError(f"{where}: no connection is configured; `hub init` writes an example")
+    return connections.names()
 
 
 def _configured(connection: Connection, mapped: Sequence[str]) -> list[str] | None:

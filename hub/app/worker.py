@@ -19,8 +19,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from hub.app.opened import App
 from hub.config import duration_s
-from hub.errors import HubError, Temporary
-from hub.store import asked
+from hub.errors import Conflict, HubError, Temporary
+from hub.store import asked, clock
+from hub.store import syncs as log_of_syncs
 
 log = logging.getLogger("hub.worker")
 POLL_S = 1.0
@@ -32,6 +33,8 @@ def pull(app: App, connection: str, progress: Callable[[Any], None] | None = Non
     """Sync one connection; what went wrong is in its report and the log, and the next turn tries again."""
     try:
         app.sync([connection], progress=progress)
+    except Conflict as exc:
+        log.info("%s", exc.message)
     except HubError as exc:
         log.warning("sync of %s failed: %s", connection, exc.message)
 
@@ -65,6 +68,8 @@ class Worker:
     def run(self) -> None:
         """Work until stopped; a sync under way ends with its page, and goes on from there next time."""
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        with self.app.store.write() as tx:
+            log_of_syncs.abandon(tx, clock.text(clock.now()))
         now = datetime.now(UTC)
         for name, every_s in self.schedules.items():
             trigger = IntervalTrigger(seconds=every_s, timezone=UTC)

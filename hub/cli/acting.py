@@ -19,9 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def actions(as_json: Json = False) -> None:
     """List the actions and who can do them."""
-    from hub.app import App
-
-    with App.open(out.config_path()) as app:
+    with out.opened() as app:
         found = app.describe_actions()
     columns = ("name", "title", "risk", "connections")
     rows = [[line[column] for column in columns] for line in found]
@@ -39,12 +37,11 @@ def act(
     as_json: Json = False,
 ) -> None:
     """Run one action, as the local operator."""
-    from hub.app import App
     from hub.perform import Request
 
     given = _input(input_, fields or [])
     mode: Any = "preview" if preview else "execute"
-    with App.open(out.config_path()) as app:
+    with out.opened() as app:
         result = app.act(Request(action=name, input=given, mode=mode, key=key, reason=reason, repeat=repeat))
     out.answer(result, as_json, lambda: _show(result))
     raise typer.Exit(0 if result["status"] in ("succeeded", "previewed", "queued", "running") else 1)
@@ -56,9 +53,7 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List the latest runs, or show one."""
-    from hub.app import App
-
-    with App.open(out.config_path()) as app:
+    with out.opened() as app:
         if run_id:
             one = app.run(run_id)
             out.answer(one, as_json, lambda: _show(one))

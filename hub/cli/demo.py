@@ -25,15 +25,17 @@ def demo(
     from hub.app.demo import Story, staged
 
     with staged(customers) as (app, sandboxes):
+        app.log_to_stderr()
         story = Story(app, sandboxes, say=out.say)
         with Progress() as progress:
             told = story.tell(progress)
         out.answer(told, as_json, lambda: _show(told))
         if serve:
-            from hub.cli.serving import listen
+            from hub.cli.serving import bound, listen
 
             out.say(f"key: {app.keys.ensure_admin_key()}")
-            listen(app, "127.0.0.1", 0, worker=False)
+            with bound("127.0.0.1", 0) as listening:
+                listen(app, listening, worker=False)
     if failed(told["connections"]) or any(told[part]["effects"] != 1 for part in ("refund", "reply", "address")):
         raise typer.Exit(1)
 

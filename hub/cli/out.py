@@ -4,11 +4,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hub.errors import ConfigError, HubError
+
+if TYPE_CHECKING:
+    from hub.app import App
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 _USAGE = ("usage", "unknown_stream")
@@ -23,6 +26,15 @@ def configure(path: str | None) -> None:
 def config_path() -> str | None:
     """Give the config file that the command line or HUB_CONFIG names, or None."""
     return _options["config"] or os.environ.get("HUB_CONFIG") or None
+
+
+def opened() -> "App":
+    """Open the hub that the command line means, with its log on stderr."""
+    from hub.app import App
+
+    app = App.open(config_path())
+    app.log_to_stderr()
+    return app
 
 
 def say(line: str) -> None:

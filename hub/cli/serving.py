@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hub.cli import out
+from hub.cli.out import Json
 from hub.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,60 +31,69 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Where to listen; default: [hub] host.")] = None,
     port: Annotated[int | None, typer.Option(help="0 takes a free port; default: [hub] port.")] = None,
     with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Start a worker process too.")] = True,
+    as_json: Json = False,
 ) -> None:
     """Answer the REST API until Ctrl-C. The first start prints an admin key, once."""
-    from hub.app import App
-
-    with App.open(out.config_path()) as app:
-        key = app.keys.ensure_admin_key()
-        if key:
-            out.say(f"admin key (shown this once): {key}")
+    with out.opened() as app:
+        app.warm()
         hub = app.settings.hub
-        with worker_process(app) if with_worker else contextlib.nullcontext():
-            listen(app, hub.host if host is None else host, hub.port if port is None else port, worker=with_worker)
+        with bound(hub.host if host is None else host, hub.port if port is None else port) as listening:
+            key = app.keys.ensure_admin_key()
+            found = {"url": address(listening), "admin_key": key}
+            out.answer(found, as_json, lambda: out.say(f"admin key (shown this once): {key}") if key else None)
+            with worker_process(app) if with_worker else contextlib.nullcontext():
+                listen(app, listening, worker=with_worker)
 
 
 def worker(
     parent: Annotated[int | None, typer.Option(hidden=True, help="End when this process is gone.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Run schedules and asked-for syncs until Ctrl-C. A schedule is `sync = { every = "5m" }`."""
-    from hub.app import App, Worker
+    from hub.app import Worker
 
-    with App.open(out.config_path()) as app:
+    with out.opened() as app:
+        app.warm()
         running = Worker(app, parent=parent)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: running.stop())
-        out.say(f"worker: {len(running.schedules)} schedules")
+        found = {"schedules": running.schedules}
+        out.answer(found, as_json, lambda: out.say(f"worker: {len(running.schedules)} schedules"))
         running.run()
 
 
-def listen(app: "App", host: str, port: int, *, worker: bool) -> None:
-    """Serve the API until a signal comes; requests under way are finished. Raises ConfigError for a port in use."""
+def listen(app: "App", listening: socket.socket, *, worker: bool) -> None:
+    """Serve the API on a bound socket until a signal comes; requests under way are finished."""
     import uvicorn
 
     from hub.api import create_app
 
-    with _bound(host, port) as listening:
-        config = uvicorn.Config(
-            create_app(app, worker=worker),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=STOP_S,
-        )
-        shown = f"[{host}]" if ":" in host else host
-        out.say(f"serving on http://{shown}:{listening.getsockname()[1]}")
-        with _signals_end_here():
-            uvicorn.Server(config).run(sockets=[listening])
+    config = uvicorn.Config(
+        create_app(app, worker=worker),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    out.say(f"serving on {address(listening)}")
+    with _signals_end_here():
+        uvicorn.Server(config).run(sockets=[listening])
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
+    """Take a port. Raises ConfigError where it is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as exc:
         why = getattr(exc, "strerror", None) or str(exc)
         raise ConfigError(f"cannot listen on {host} port {port}: {why}; choose another with --port") from exc
+
+
+def address(listening: socket.socket) -> str:
+    """Give the URL of a bound socket."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextlib.contextmanager

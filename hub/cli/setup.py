@@ -63,9 +63,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Try each connection with one cheap read. Tells account, live or test, and scopes."""
-    from hub.app import App
-
-    with App.open(out.config_path()) as app:
+    with out.opened() as app:
         found = app.check(connections)
     columns = ("connection", "ok", "connector", "account", "live", "api_version", "error")
     rows = [[name, *(report.get(column) for column in columns[1:])] for name, report in found.items()]
@@ -103,9 +101,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make an API key and print it, once."""
-    from hub.app import App
-
-    with App.open(out.config_path()) as app:
+    with out.opened() as app:
         made = app.create_key(name, scope or ["read"])
     out.answer(made, as_json, lambda: out.write(made["key"]))
 
@@ -115,9 +111,7 @@ def list_(as_json: Json = False) -> None:
     """List the API keys, without the keys themselves."""
     from dataclasses import asdict
 
-    from hub.app import App
-
-    with App.open(out.config_path()) as app:
+    with out.opened() as app:
         found = [asdict(key) for key in app.keys.list()]
     columns = ("id", "name", "scopes", "created_at", "revoked_at")
     rows = [[key.get(column) for column in columns] for key in found]
@@ -127,8 +121,6 @@ def list_(as_json: Json = False) -> None:
 @keys.command()
 def revoke(key_id: Annotated[str, typer.Argument(metavar="ID|NAME")], as_json: Json = False) -> None:
     """Make an API key useless, at once."""
-    from hub.app import App
-
-    with App.open(out.config_path()) as app:
+    with out.opened() as app:
         key = app.keys.revoke(key_id)
     out.answer({"id": key.id, "revoked_at": key.revoked_at}, as_json, lambda: out.write(f"revoked {key.id}"))

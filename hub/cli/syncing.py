@@ -26,9 +26,7 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Pull what changed. One page a transaction: safe to stop and to repeat."""
-    from hub.app import App
-
-    with App.open(out.config_path()) as app, Progress() as progress:
+    with out.opened() as app, Progress() as progress:
         found = app.sync(connections, streams=stream, full=full, progress=progress)
     out.answer({"connections": found}, as_json, lambda: show(found))
     raise typer.Exit(1 if failed(found) else 0)
@@ -36,9 +34,7 @@ def sync(
 
 def status(as_json: Json = False) -> None:
     """Show what is stored, and as of when."""
-    from hub.app import App
-
-    with App.open(out.config_path()) as app:
+    with out.opened() as app:
         found = app.status()
     columns = ("connection", "stream", "records", "rejects", "read_at", "synced_at", "error")
     rows = [

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,12 @@ _BEGIN = (
     " first_sent_at = COALESCE(first_sent_at, ?) WHERE run_id = ? AND number = ? AND attempt = ?"
     " AND state IN (?, ?, ?) AND EXISTS (SELECT 1 FROM run WHERE id = run_id AND lease_owner = ?)"
 )
+_SETTLE = (
+    "UPDATE step SET state = ?, outcome = COALESCE(?, outcome), error = ?, updated_at = ? WHERE run_id = ?"
+    " AND number = ? AND attempt = ? AND state IN ('planned', 'sending', 'unknown')"
+)
+_FINISH = "UPDATE run SET state = ?, result = ?, updated_at = ?, lease_owner = NULL, lease_until = NULL WHERE id = ?"
+Closing = Callable[[Step], tuple[RunState, bytes]]
 
 
 class Lost(Exception):
@@ -209,25 +216,27 @@ class Ledger:
             tx.execute("UPDATE run SET state = 'running', lease_until = ? WHERE id = ?", until)
             return step_of(tx.execute(_STEP_AT, (step.run_id, step.number)).fetchone())
 
-    def settle(self, step: Step, move: Move) -> Step:
-        """Write down what became of a step that was sending or unknown. Raises Lost where it has moved meanwhile."""
-        sql = (
-            "UPDATE step SET state = ?, outcome = COALESCE(?, outcome), error = ?, updated_at = ? WHERE run_id = ?"
-            " AND number = ? AND attempt = ? AND state IN ('planned', 'sending', 'unknown')"
-        )
+    def settle(self, step: Step, move: Move, *, closing: Closing | None = None) -> Step:
+        """
+        Write down what became of a step that was sending or unknown.
+
+        `closing` is given the step as settled and says the run's state and answer, which are written in the same
+        transaction. Raises Lost where the step has moved meanwhile.
+        """
         values = (move.state, move.outcome, move.error, now(), step.run_id, step.number, step.attempt)
         with self.database.write() as tx:
-            if not tx.execute(sql, values).rowcount:
+            if not tx.execute(_SETTLE, values).rowcount:
                 raise Lost
-            return step_of(tx.execute(_STEP_AT, (step.run_id, step.number)).fetchone())
+            settled = step_of(tx.execute(_STEP_AT, (step.run_id, step.number)).fetchone())
+            if closing is not None:
+                state, result = closing(settled)
+                tx.execute(_FINISH, (state, result, now(), step.run_id))
+            return settled
 
     def finish(self, run_id: str, state: RunState, result: bytes) -> None:
         """Write the run's state and answer, and give its lease back."""
-        sql = (
-            "UPDATE run SET state = ?, result = ?, updated_at = ?, lease_owner = NULL, lease_until = NULL WHERE id = ?"
-        )
         with self.database.write() as tx:
-            tx.execute(sql, (state, result, now(), run_id))
+            tx.execute(_FINISH, (state, result, now(), run_id))
 
 
 def vendor_key(run_id: str, number: int) -> str:

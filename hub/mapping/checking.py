@@ -9,8 +9,9 @@ from hub.connector import Field
 from hub.mapping.compiled import CompiledMapping
 from hub.mapping.emit import fallback
 from hub.mapping.laws import LAWS, Problem, found
-from hub.mapping.paths import Name, dotted
+from hub.mapping.paths import Name, dotted, parse_path
 from hub.mapping.spec import REJECT, Entry, From, Object, Rule, Table, When
+from hub.mapping.words import Place
 
 
 def check(
@@ -39,8 +40,8 @@ def _described(compiled: CompiledMapping, stream: str, known: Sequence[Field]) -
     tables = [table for table in compiled.tables.values() if table.stream == stream]
     for path in compiled.stream(stream).paths if tables else ():
         if path not in names and _first(path) not in names:
-            table = tables[0].name
-            yield found(compiled, "warning", table, "", f'path "{path}": the vendor\'s stream {stream} has no such field')
+            said = f'path "{path}": the vendor\'s stream {stream} has no such field'
+            yield found(compiled, "warning", tables[0].name, "", said)
     for table in tables:
         for entry, rule in _enums(table):
             yield from _total(compiled, table, entry, rule, {field.name: field for field in known})
@@ -66,7 +67,9 @@ def _sources(rule: Rule | None) -> Iterator[From]:
             yield from _sources(entry.rule)
 
 
-def _total(compiled: CompiledMapping, table: Table, entry: Entry, rule: From, known: Mapping[str, Field]) -> Iterator[Problem]:
+def _total(
+    compiled: CompiledMapping, table: Table, entry: Entry, rule: From, known: Mapping[str, Field]
+) -> Iterator[Problem]:
     """Find the vendor's words that the mapping does not list."""
     here = dotted(rule.paths[0].steps)
     field = known.get(here[-1]) if here else None
@@ -78,7 +81,8 @@ def _total(compiled: CompiledMapping, table: Table, entry: Entry, rule: From, kn
     missing = [word for word in field.values if word not in listed]
     if missing:
         becomes = fallback(rule, entry.field)
-        said = f"no meaning for {', '.join(missing)}; {'such records are rejected' if becomes is REJECT else f'they become {becomes}'}"
+        then = "such records are rejected" if becomes is REJECT else f"they become {becomes}"
+        said = f"no meaning for {', '.join(missing)}; {then}"
         yield found(compiled, "error" if becomes is REJECT else "warning", table.name, entry.name, said)
 
 
@@ -92,14 +96,12 @@ def _sampled(compiled: CompiledMapping, stream: str, raws: Iterable[bytes | dict
     if count:
         table = compiled.tables_of(stream)[0]
         for path in unseen:
-            yield found(compiled, "warning", table, "", f'path "{path}" is in none of {count} recorded records of {stream}')
+            said = f'path "{path}" is in none of {count} recorded records of {stream}'
+            yield found(compiled, "warning", table, "", said)
 
 
 def _shown(document: Any, path: str) -> bool:
     """Say whether a record has a path, whatever its value."""
-    from hub.mapping.paths import parse_path
-    from hub.mapping.words import Place
-
     here = [document]
     for step in parse_path(path, Place("stream")).steps:
         if isinstance(step, Name):

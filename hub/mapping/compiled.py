@@ -10,14 +10,15 @@ import msgspec
 from hub.connector import Page, Stream, Verb
 from hub.errors import Unsupported
 from hub.mapping import words
-from hub.mapping.emit import compile_table, inner_of, paths_of
 from hub.mapping.loading import Resolve, Source, load, revision
+from hub.mapping.loop import compile_table
 from hub.mapping.pages import Broken, Reader, raws_of
 from hub.mapping.parsing import Allowed, parse_document
 from hub.mapping.paths import Path, dotted
+from hub.mapping.reads import inner_of, paths_of
 from hub.mapping.rows import Made, MappedPage, MappedRecord, Reject, TableRows
 from hub.mapping.shape import Node, Skip
-from hub.mapping.spec import Each, Table, VerbSpec
+from hub.mapping.spec import Each, Table
 from hub.mapping.verbs import bind
 from hub.mapping.words import Place
 from hub.mapping.writing import Writing
@@ -182,7 +183,8 @@ class CompiledMapping:
     def map_record(self, stream: str, raw: bytes | dict[str, Any]) -> MappedRecord:
         """Map one raw record and say what each table of the stream made of it."""
         page = self.map_page(stream, Page(records=[raw]))
-        made, children = [], []
+        made: list[Made] = []
+        children: list[Made] = []
         for name, rows in page.tables.items():
             (children if self.tables[name].each is not None else made).extend(_made(rows))
         return MappedRecord(made, children)
@@ -228,5 +230,3 @@ def compile_mapping(
     """
     document = load(source, resolve)
     return CompiledMapping(source, document, Allowed(converters or {}, table_options, streams))
-
-

@@ -53,7 +53,7 @@ def _one(place: Place, value: Any, field: Field) -> Any:
         return _tried(place, lambda: time(value), "an ISO 8601 time")
     if shape == "money" and isinstance(value, dict):
         return _money(place, value)
-    place.fail(f"expected {_WANTED[shape]}, found {words.kind_of(value)}")
+    return place.fail(f"expected {_WANTED[shape]}, found {words.kind_of(value)}")
 
 
 _WANTED = {
@@ -74,8 +74,10 @@ def _enum(place: Place, value: Any, field: Field) -> str:
 def _money(place: Place, value: dict[str, Any]) -> dict[str, Any]:
     words.only(place, value, ("amount", "currency"))
     if type(value.get("amount")) is not int:
-        place.under("amount").fail(f"expected minor units as a whole number, found {words.kind_of(value.get('amount'))}")
-    return {"amount": value["amount"], "currency": _tried(place, lambda: currency_code(value.get("currency", "")), "a currency such as EUR")}
+        found = words.kind_of(value.get("amount"))
+        place.under("amount").fail(f"expected minor units as a whole number, found {found}")
+    code = _tried(place, lambda: currency_code(value.get("currency", "")), "a currency such as EUR")
+    return {"amount": value["amount"], "currency": code}
 
 
 def _tried(place: Place, make: Any, wanted: str) -> Any:

@@ -62,7 +62,7 @@ def _each(convert: Callable[[Any], Any], values: list[Any]) -> list[Any]:
 def text(value: Any) -> str | None:
     """Give a scalar's JSON text, a string as it is; None for null, lists and objects."""
     if value.__class__ is str or value is None:
-        return value  # type: ignore[no-any-return]
+        return value
     if value is True or value is False:
         return "true" if value else "false"
     return str(value) if isinstance(value, (int, Decimal)) else None
@@ -83,7 +83,7 @@ def _string(value: Any) -> str:
     return scalar
 
 
-_BOOLS = {word: True for word in "true yes y t 1 on".split()} | {word: False for word in "false no n f 0 off".split()}
+_BOOLS = dict.fromkeys("true yes y t 1 on".split(), True) | dict.fromkeys("false no n f 0 off".split(), False)
 
 
 def _bool(value: Any) -> bool | None:
@@ -146,7 +146,7 @@ def _write_datetime(value: Any, format: str | None = None, zone: str | None = No
 
 def _write_epoch(per_s: int) -> Callable[[Any], int]:
     def write(value: Any) -> int:
-        delta = times.as_datetime(value) - times._EPOCH
+        delta = times.as_datetime(value) - times.EPOCH
         return (delta.days * 86_400 + delta.seconds) * per_s + delta.microseconds * per_s // 1_000_000
 
     return write
@@ -206,7 +206,7 @@ BUILTIN: dict[str, Converter] = {
     converter.name: converter
     for converter in (
         Converter("string", _string, inverse=_same, about="a scalar's JSON text"),
-        Converter("strip", lambda v: _string(v).strip() or None, inverse=_same, about="no spaces around; empty is null"),
+        Converter("strip", lambda v: _string(v).strip() or None, inverse=_same, about="trimmed; empty is null"),
         Converter("lower", _lower, inverse=_same, about="lower case"),
         Converter("upper", lambda v: _string(v).upper(), inverse=_same, about="upper case"),
         Converter("bool", _bool, inverse=_same, about="true/false, yes/no, 1/0, on/off, y/n, t/f"),

@@ -1,60 +1,21 @@
-"""Write Python for the rules of a mapping, and for the loop over a table's records."""
+"""Write Python for the rules of a mapping."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import msgspec
-import xxhash
-
-from hub.mapping import runtime
 from hub.mapping.code import Code, Scope, condition, fetch
 from hub.mapping.constants import shape_of
 from hub.mapping.paths import Path
-from hub.mapping.rows import Reject, Row
+from hub.mapping.reads import paths_of
 from hub.mapping.shape import Node, Skip
-from hub.mapping.spec import MISSING, REJECT, Amount, Each, Entry, From, Object, Refer, Rule, Table, Value, When
+from hub.mapping.spec import MISSING, REJECT, Amount, Each, Entry, From, Object, Refer, Rule, Value, When
 from hub.records import Field, Visibility
 
-_encode = msgspec.json.Encoder().encode
 _TIMES = frozenset(("epoch_seconds", "epoch_millis", "iso8601", "datetime"))
 _COERCE = {"text": "text", "time": "time", "decimal": "number", "int": "whole", "bool": "truth"}
 Made = tuple[str, str]
 """The variables (or literals) of a value and of its raw word."""
-
-
-def paths_of(rule: Rule | None, *, lists: bool = True) -> Iterator[Path]:
-    """Give the paths that a rule reads in its own scope; without `lists`, only those whose value is used itself."""
-    if isinstance(rule, From):
-        yield from rule.paths
-    elif isinstance(rule, Refer):
-        yield from rule.source.paths
-    elif isinstance(rule, Amount):
-        yield from rule.source.paths
-        yield from paths_of(rule.currency)
-    elif isinstance(rule, Each) and lists:
-        yield rule.path
-    elif isinstance(rule, When):
-        for where, then in rule.cases:
-            yield from (test.path for test in where)
-            yield from paths_of(then, lists=lists)
-        yield from paths_of(rule.otherwise, lists=lists)
-    elif isinstance(rule, Object):
-        for entry in rule.entries:
-            yield from paths_of(entry.rule, lists=lists)
-
-
-def inner_of(rule: Rule | None) -> Iterator[Each]:
-    """Give the lists inside a rule, whose elements are scopes of their own."""
-    if isinstance(rule, Each):
-        yield rule
-    elif isinstance(rule, When):
-        for _, then in rule.cases:
-            yield from inner_of(then)
-        yield from inner_of(rule.otherwise)
-    elif isinstance(rule, Object):
-        for entry in rule.entries:
-            yield from inner_of(entry.rule)
 
 
 class Writer:
@@ -62,9 +23,12 @@ class Writer:
 
     def __init__(self, code: Code) -> None:
         self.code = code
+        self.stamp: tuple[From, str] | None = None
 
     def entry(self, entry: Entry, scope: Scope) -> Made:
         """Write a field: its paths first, unconditionally, so that branches can share them."""
+        if self.stamp is not None and entry.field.type is datetime and entry.rule == self.stamp[0]:
+            return self.stamp[1], "None"
         for path in paths_of(entry.rule):
             fetch(self.code, scope, path)
         return self.rule(entry.rule, entry, scope)
@@ -134,11 +98,17 @@ class Writer:
         if how in ("time", "number"):
             self.mark(entry)
         if entry.field.many:
-            self.code.line(f"{var} = several({how}, {var})")
+            made = f"texts({var})" if how == "text" else f"several({how}, {var})"
+            self.code.line(f"if {var} is not None: {var} = {made}")
         elif how == "text":
-            self.code.line(f"if {var}.__class__ is not str and {var} is not None: {var} = text({var})")
+            self.as_text(var)
         else:
             self.code.line(f"if {var} is not None: {var} = {how}({var})")
+
+    def as_text(self, var: str) -> None:
+        """Write what turns a scalar into its JSON text, quickest for what is most frequent."""
+        with self.code.block(f"if {var} is not None and {var}.__class__ is not str:"):
+            self.code.line(f"{var} = str({var}) if {var}.__class__ is int else text({var})")
 
     def listed(self, var: str, values: Any, otherwise: Any, entry: Entry) -> None:
         """Write the look-up of a word among `values`."""
@@ -151,6 +121,8 @@ class Writer:
                 self.code.line(f"{meaning} = {table}.get({word}, MISSING)")
                 self.code.line(f"if {meaning} is MISSING: raise no_meaning({var})")
                 self.code.line(f"{var} = {meaning}")
+            elif otherwise is None:
+                self.code.line(f"{var} = {table}.get({word})")
             else:
                 self.code.line(f"{var} = {table}.get({word}, {self.literal(otherwise)})")
 
@@ -182,7 +154,7 @@ class Writer:
         if entry.field.many:
             self.code.line(f"{var} = refs({var}, {names!r}, {fixed!r})")
             return var
-        self.code.line(f"if {var}.__class__ is not str and {var} is not None: {var} = text({var})")
+        self.as_text(var)
         known = ", ".join(f"{name!r}: {value!r}" for name, value in zip(names, fixed, strict=False))
         self.code.line(f"{var} = {{{known}, {names[-1]!r}: {var}}} if {var} else None")
         return var
@@ -261,7 +233,7 @@ class Writer:
     def object(self, rule: Object, entry: Entry, scope: Scope) -> str:
         pairs, parts = self.members(rule.entries, scope, f"{entry.path}.")
         var = self.code.var()
-        if parts:
+        if parts and entry.path != "custom":
             null = " and ".join(f"{part} is None" for part in parts)
             self.code.line(f"{var} = None if {null} else {{{', '.join(pairs)}}}")
         else:
@@ -309,100 +281,3 @@ def items_of(scope: Scope, path: Path) -> Node:
         node = node.step(step)
     assert node.items is not None
     return node.items
-
-
-def compile_table(table: Table, root: Node) -> Callable[[list[Any]], tuple[Any, ...]]:
-    """
-    Make the function that maps decoded records for a table.
-
-    It gives (read, rows, deleted, deleted_at, untaken, untaken_at, untaken_index, rejects).
-    """
-    code = Code()
-    writer = Writer(code)
-    with code.block("def run(records):"):
-        code.line("rows = []; deleted = []; deleted_at = []; untaken = []; untaken_at = []; untaken_index = []; rejects = []")
-        code.line("n = 0")
-        with code.block("for i, r in enumerate(records):"):
-            code.line(f"if r.__class__ is not {writer.object_class(root)}: continue")
-            scope = Scope("r", root)
-            if table.each is None:
-                _record(writer, table, scope)
-            else:
-                _elements(writer, table, scope)
-        code.line("return n, rows, deleted, deleted_at, untaken, untaken_at, untaken_index, rejects")
-    names = {name: getattr(runtime, name) for name in runtime.__all__}
-    namespace: dict[str, Any] = names | code.names | {
-        "Row": Row, "Reject": Reject, "encode": _encode, "digest": xxhash.xxh3_128_digest, "MISSING": MISSING, "TABLE": table.name,
-    }  # fmt: skip
-    exec(compile("\n".join(code.lines), f"<mapping {table.name!r}>", "exec"), namespace)  # noqa: S102
-    return namespace["run"]  # type: ignore[no-any-return]
-
-
-def _elements(writer: Writer, table: Table, scope: Scope) -> None:
-    assert table.each is not None
-    code = writer.code
-    source = fetch(code, scope, table.each)
-    node = items_of(scope, table.each)
-    code.line(f"if {source}.__class__ is not list: continue")
-    with code.block(f"for e in {source}:"):
-        with code.block(f"if e.__class__ is not {writer.object_class(node)}:"):
-            code.line('n += 1; rejects.append(Reject(TABLE, None, None, "the element is no object", i)); continue')
-        _record(writer, table, Scope("e", node, scope))
-
-
-def _record(writer: Writer, table: Table, scope: Scope) -> None:
-    code = writer.code
-    code.line("n += 1; k = None; f = 'remote_id'")
-    with code.block("try:"):
-        key = _key(writer, table, scope)
-        for test in table.where:
-            fetch(code, scope, test.path)
-        if table.where:
-            with code.block(f"if not ({condition(code, scope, table.where)}):"):
-                code.line("untaken_at.append(n); untaken_index.append(i)")
-                code.line("if k: untaken.append(k)")
-                code.line("continue")
-        code.line(f"if not k: raise no_key({key})")
-        if table.deleted:
-            for test in table.deleted:
-                fetch(code, scope, test.path)
-            with code.block(f"if {condition(code, scope, table.deleted)}:"):
-                code.line("deleted.append(k); deleted_at.append(i)")
-                code.line("continue")
-        stamp = _stamp(writer, table, scope)
-        pairs, _ = writer.members(table.entries, scope, "")
-        code.line(f"b = encode({{{', '.join(['{!r}: k'.format('remote_id'), *pairs])}}})")
-        code.line(f"rows.append(Row(k, b, digest(b), {stamp}, i))")
-    with code.block("except ERRORS as x:"):
-        code.line("rejects.append(Reject(TABLE, k, f, reason(x), i))")
-
-
-def _key(writer: Writer, table: Table, scope: Scope) -> str:
-    code = writer.code
-    found = [fetch(code, scope, path) for path in table.key]
-    if len(found) == 1:
-        code.line(f"k = key_text({found[0]})")
-        return found[0]
-    parts = [code.var() for _ in found]
-    for part, value in zip(parts, found, strict=True):
-        code.line(f"{part} = key_text({value})")
-    code.line(f"k = ':'.join(({', '.join(parts)})) if {' and '.join(parts)} else None")
-    return _missing(parts, found)
-
-
-def _missing(parts: list[str], found: list[str]) -> str:
-    """Write an expression for the first part of a key that is bad."""
-    expression = found[-1]
-    for part, value in list(zip(parts, found, strict=True))[-2::-1]:
-        expression = f"({value} if not {part} else {expression})"
-    return expression
-
-
-def _stamp(writer: Writer, table: Table, scope: Scope) -> str:
-    if table.updated_at is None:
-        return "None"
-    entry = Entry("updated_at", "updated_at", Field("updated_at", datetime), table.updated_at)
-    value, _ = writer.entry(entry, scope)
-    code = writer.code
-    code.line(f"u = {value}[:19] + '.000000Z' if {value} is not None and len({value}) == 20 else stamp({value})")
-    return "u"

@@ -1,8 +1,9 @@
 """Invert what a field reads: where its value is written, and how it is said there."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from hub.mapping.paths import Name, Path, Pick
 from hub.mapping.spec import MISSING, Amount, Each, Entry, From, Object, Refer, Table, Value, When, WriteSpec
@@ -31,7 +32,7 @@ class Plan:
     unit: str | None = None
     inputs: tuple[str, ...] = ()
     constant: Any = MISSING
-    parts: "Mapping[str, Plan]" = field(default_factory=dict)
+    parts: "Mapping[str, Plan]" = dataclasses.field(default_factory=dict)
 
 
 def plans(file: str, table: Table) -> dict[str, Plan]:
@@ -120,7 +121,7 @@ def inverted(place: Place, entry: Entry) -> Plan:
         return Plan(place, entry.field, to=_path(place, source), convert=_backward(place, source), unit=rule.unit)
     if isinstance(rule, (Each, When, Object)):
         word = {Each: "a list made with `each`", When: "`when`", Object: "a nested object"}[type(rule)]
-        place.fail(f"is listed in `writable`, but {word} cannot be inverted; say it under [<table>.write.{entry.name}]")
+        _not_invertible(place, word)
     return Plan(
         place,
         entry.field,
@@ -130,9 +131,15 @@ def inverted(place: Place, entry: Entry) -> Plan:
     )
 
 
+def _not_invertible(place: Place, what: str) -> NoReturn:
+    place.fail(
+        f"is listed in `writable`, but {what} cannot be inverted; say it under [{place.header}.write.{place.key}]"
+    )
+
+
 def _path(place: Place, rule: From) -> Path:
     if rule.inputs:
-        place.fail(f"is listed in `writable`, but several inputs cannot be inverted; say it under [<table>.write.{place.key}]")
+        _not_invertible(place, "several inputs")
     return _writable_path(place, rule.paths[0])
 
 
@@ -150,7 +157,7 @@ def _backward(place: Place, rule: From) -> tuple[Convert, ...]:
         backward = step.backward()
         lossy = "index" in step.options
         if backward is None or lossy:
-            place.fail(f'is listed in `writable`, but "{step.converter.name}" cannot be inverted; say it under [<table>.write.{place.key}]')
+            _not_invertible(place, f'"{step.converter.name}"')
         found.append(backward)
     return tuple(found)
 
@@ -164,7 +171,7 @@ def _inverse_values(place: Place, rule: From, field: Field) -> dict[str, Any] | 
     for word, meaning in rule.values.items():
         text = meaning if isinstance(meaning, str) else _text(meaning)
         if text in found:
-            place.fail(f'is listed in `writable`, but "{text}" has several vendor words; say which under [<table>.write.{place.key}]')
+            _not_invertible(place, f'"{text}", which has several vendor words,')
         found[text] = typed(word)
     if rule.default is not None:
         found.setdefault(rule.default if isinstance(rule.default, str) else _text(rule.default), None)
@@ -181,5 +188,3 @@ def typed(word: str) -> Any:
         return word == "true"
     digits = word.removeprefix("-")
     return int(word) if digits.isascii() and digits.isdecimal() and str(int(word)) == word else word
-
-

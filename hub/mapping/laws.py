@@ -16,7 +16,8 @@ from hub.mapping.compiled import CompiledMapping, StreamMap
 from hub.mapping.constants import shape_of
 from hub.mapping.inverse import Plan
 from hub.mapping.paths import Name, Path, Pick
-from hub.mapping.spec import MISSING, Amount, Entry, From, Refer, Table, Value, When
+from hub.mapping.reads import paths_of
+from hub.mapping.spec import MISSING, Amount, Entry, From, Object, Refer, Table, Value, When
 from hub.mapping.writing import place, write_field
 from hub.money import exponent
 from hub.records import Visibility
@@ -34,11 +35,15 @@ class Problem:
 
 
 Law = Callable[[CompiledMapping], list[Problem]]
-_ODD: tuple[Any, ...] = (None, "", "PUBLIC", "Public", "publicly", "odd", 0, 1, 2, -1, [], {}, ["public"], {"a": "public"}, 1.5)
+_ODD: tuple[Any, ...] = (None, "", "PUBLIC", "Public", "odd", 0, 1, 2, -1, [], {}, ["public"], {"a": "public"}, 1.5)
 _OPEN = frozenset(("open", "closed"))
 
 
-def found(compiled: CompiledMapping, severity: Literal["error", "warning"], table: str, field: str, message: str) -> Problem:
+Severity = Literal["error", "warning"]
+
+
+def found(compiled: CompiledMapping, severity: Severity, table: str, field: str, message: str) -> Problem:
+    """Make a Problem that says where it is."""
     where = f"{compiled.source.where}: [{table}] {field}".rstrip()
     return Problem(severity, where, message, table, field or None)
 
@@ -61,8 +66,6 @@ def alone(compiled: CompiledMapping, table: Table, entry: Entry) -> Callable[[di
 
 
 def _climbs(entry: Entry) -> bool:
-    from hub.mapping.emit import paths_of
-
     return any(path.ups for path in paths_of(entry.rule))
 
 
@@ -73,7 +76,8 @@ def visibility_never_widens(compiled: CompiledMapping) -> list[Problem]:
         entry = table.entry("visibility") if table.kind == "message" else None
         if entry is None or _climbs(entry) or not isinstance(entry.rule, From):
             continue
-        listed = {word for word, meaning in (entry.rule.values or {"public": "public"}).items() if meaning == Visibility.public}
+        values = entry.rule.values or {"public": "public"}
+        listed = {word for word, meaning in values.items() if meaning == Visibility.public}
         read = alone(compiled, table, entry)
         for value in _ODD:
             if isinstance(value, int) and str(value) in listed:
@@ -120,7 +124,9 @@ def unknown_stays_unknown(compiled: CompiledMapping) -> list[Problem]:
                 problems.append(found(compiled, "warning", table.name, entry.name, said))
         for name, plan in compiled.writing.plans[table.name].items():
             if plan.field.enum is not None and plan.values and "unknown" in plan.values:
-                problems.append(found(compiled, "error", table.name, name, 'writes "unknown"; leave the raw word as it is'))
+                problems.append(
+                    found(compiled, "error", table.name, name, 'writes "unknown"; leave the raw word as it is')
+                )
     return problems
 
 
@@ -129,7 +135,7 @@ _NUMBERS = ("9007199254740993", "123456789012345678901", "0.1")
 
 def numbers_stay_exact(compiled: CompiledMapping) -> list[Problem]:
     """Keys and money never pass through a float."""
-    problems = []
+    problems: list[Problem] = []
     for table in compiled.tables.values():
         for entry in table.entries:
             if isinstance(entry.rule, Amount) and not _climbs(entry) and not entry.rule.source.chain:
@@ -175,7 +181,14 @@ _SAMPLES: dict[str, tuple[Any, ...]] = {
     "money": ({"amount": 1250, "currency": "EUR"},),
     "any": ("x",),
 }
-_MEANT = {"email": ("ada@example.com",), "phone": ("+4930123456",), "language": ("de-AT",), "country_code": ("DE",), "currency": ("EUR",)}
+_MEANT = {
+    "email": ("ada@example.com",),
+    "phone": ("+4930123456",),
+    "mobile": ("+4915123456789",),
+    "language": ("de-AT",),
+    "country_code": ("DE",),
+    "currency": ("EUR",),
+}
 
 
 def samples_of(table: Table, entry: Entry, plan: Plan) -> tuple[Any, ...]:
@@ -185,7 +198,11 @@ def samples_of(table: Table, entry: Entry, plan: Plan) -> tuple[Any, ...]:
         return tuple(member.value for member in field.enum)
     if isinstance(entry.rule, Refer):
         rule = entry.rule
-        one = {"table": rule.table, "remote_id": "12"} if rule.table else {"kind": rule.kind, "by": rule.by, "value": "12"}
+        one = (
+            {"table": rule.table, "remote_id": "12"}
+            if rule.table
+            else {"kind": rule.kind, "by": rule.by, "value": "12"}
+        )
         return ([one],) if field.many else (one,)
     if shape_of(field) == "any":
         return _loose(entry, plan)
@@ -213,13 +230,13 @@ def written_reads_back(compiled: CompiledMapping) -> list[Problem]:
 
 
 def _round_trip(compiled: CompiledMapping, table: Table, entry: Entry, plan: Plan) -> Iterator[Problem]:
-    if plan.parts:
-        inside = getattr(entry.rule, "entries", ())
-        for part in inside:
-            if part.name in plan.parts and plan.parts[part.name].constant is MISSING and not plan.parts[part.name].inputs:
-                whole = replace(entry, rule=replace(entry.rule, entries=(part,)))  # type: ignore[type-var]
-                yield from _tries(compiled, table, (part, whole), plan.parts[part.name])
-    elif not plan.inputs:
+    if plan.parts and isinstance(entry.rule, Object):
+        for part in entry.rule.entries:
+            inner = plan.parts.get(part.name)
+            if inner is not None and inner.constant is MISSING and not inner.inputs and not inner.parts:
+                whole = replace(entry, rule=Object((part,)))
+                yield from _tries(compiled, table, (part, whole), inner)
+    elif not plan.inputs and not plan.parts:
         yield from _tries(compiled, table, (entry, entry), plan)
 
 
@@ -233,7 +250,8 @@ def _tries(compiled: CompiledMapping, table: Table, entries: tuple[Entry, Entry]
         except HubError:
             continue
         again = _again(read, entry, plan, out)
-        again = again.get(entry.name) if whole is not entry and isinstance(again, dict) else again
+        if whole is not entry and isinstance(again, dict):
+            again = again.get(entry.name)
         if again != value:
             listed = plan.values is None or str(value) in plan.values
             said = f"{value!r} is written, and read back as {again!r}"
@@ -284,7 +302,7 @@ def leaves(out: Any, prefix: str = "") -> Iterator[str]:
 
 def patches_only_what_changed(compiled: CompiledMapping) -> list[Problem]:
     """Writing one field sets that field's places and no other."""
-    problems = []
+    problems: list[Problem] = []
     for table in compiled.tables.values():
         for name, plan in compiled.writing.plans[table.name].items():
             entry = table.entry(name)

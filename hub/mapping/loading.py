@@ -102,7 +102,8 @@ def _of_core(name: str) -> Source:
         if (path := folder / f"{name}.toml").is_file():
             return Source(read(path).text, f"mappings/{name}.toml", version)
     known = {path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.toml")}
-    raise MappingError(f'there is no mapping for connector "{name}"; write {name}.toml in mappings_dir, {hint(name, known)}')
+    said = f'there is no mapping for connector "{name}"; write {name}.toml in mappings_dir, {hint(name, known)}'
+    raise MappingError(said)
 
 
 def load(source: Source, resolve: Resolve | None = None) -> dict[str, Any]:
@@ -144,7 +145,8 @@ def _toml(source: Source) -> dict[str, Any]:
         if twice:
             what = f"[{named[1].replace(chr(39) + ', ' + chr(39), '.')}]" if named else "a key"
             line = f" (at {where[1]})" if where else ""
-            raise MappingError(f"{source.where}: duplicate table or key: {what} is declared twice{line}; keep one") from exc
+            said = f"{source.where}: duplicate table or key: {what} is declared twice{line}; keep one"
+            raise MappingError(said) from exc
         raise MappingError(f"{source.where}: this is not TOML: {exc}") from exc
 
 
@@ -161,7 +163,8 @@ def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         elif name == "actions":
             merged[name] = old | value
         else:
-            merged[name] = old | value | {part: _fields(old, value, part) for part in _DEEP if part in old or part in value}
+            deep = {part: _fields(old, value, part) for part in _DEEP if part in old or part in value}
+            merged[name] = old | value | deep
     return merged
 
 

@@ -1,6 +1,6 @@
 """Read pages: the typed decode of just the used paths, and the slow way that isolates a record that is broken."""
 
-import json
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Union
@@ -55,14 +55,15 @@ class Reader:
         for _ in _names(at, self.stream):
             document = document.list
         if document.__class__ is list:
-            return document  # type: ignore[no-any-return]
+            return document
         if document.__class__ is self.root:
             return [document]
         raise ValueError("neither a list nor an object")
 
     def _decoder(self, at: str) -> Any:
         if at not in self.decoders:
-            kind: Any = Any if self.record is Any else Union[list[self.record], self.root]  # noqa: UP007
+            record: Any = self.record
+            kind: Any = Any if record is Any else Union[list.__class_getitem__(record), self.root]  # noqa: UP007
             for name in reversed(_names(at, self.stream)):
                 kind = msgspec.defstruct("Envelope", [("list", kind)], rename={"list": name})
             self.decoders[at] = msgspec.json.Decoder(kind, float_hook=Decimal)
@@ -73,7 +74,7 @@ class Reader:
         try:
             found = self.several.decode(b"[" + b",".join(raws) + b"]")
             if len(found) == len(raws):
-                return found  # type: ignore[no-any-return]
+                return found
         except _FAULTS:
             pass
         return [self._one(raw) for raw in raws]
@@ -87,23 +88,23 @@ class Reader:
             return self._mended(bytes(raw))
 
     def _mended(self, raw: bytes) -> Any:
-        """Decode a record with half a surrogate pair in a text; vendors cut emojis so."""
         try:
-            clean = json.loads(raw.decode(), parse_float=Decimal, parse_constant=_no_constant)
-            text = json.dumps(clean, ensure_ascii=False, default=_number).encode("utf-8", "replace")
-            return self.single.decode(text)
+            raw.decode()
+            return self.single.decode(mend(raw))
         except UnicodeDecodeError:
             return Broken("the record is not UTF-8")
         except _FAULTS:
             return Broken("the record is no JSON that can be read")
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+_SURROGATE = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
 
 
-def _number(value: Any) -> Any:
-    raise ValueError("a decimal number beside a broken text")
+def mend(raw: bytes) -> bytes:
+    """Replace halves of surrogate pairs, which are no JSON text, by U+FFFD; vendors that cut texts cut emojis so."""
+    return _SURROGATE.sub(lambda match: b"\\ufffd" if len(match[0]) == 6 else match[0], raw)
 
 
 def raw_of(record: dict[str, Any] | bytes) -> bytes:
@@ -132,19 +133,41 @@ def _names(at: str, stream: str) -> list[str]:
     return [step.name for step in path.steps if isinstance(step, Name)]
 
 
-def split(body: bytes, at: str, stream: str) -> list[msgspec.Raw]:
+def split(body: bytes, at: str, stream: str) -> list[bytes | msgspec.Raw]:
     """Split a body into its raw records. Raises Temporary that names the stream and what came, never content."""
-    here: Any = body
+    names = _names(at, stream)
     try:
-        for name in _names(at, stream):
-            here = _Members.decode(here)[name]
-        if bytes(here).lstrip()[:1] == b"{":
-            _any.decode(here)
-            return [here if isinstance(here, msgspec.Raw) else msgspec.Raw(here)]
-        return _List.decode(here)
+        return list(_split(body, names))
     except (*_FAULTS, LookupError) as exc:
+        mended = mend(body)
+        if mended != body and (found := _split_mended(body, mended, names)):
+            return found
         wanted = "a JSON list or object" if at == "@" else f"a JSON document with a list at `{at}`"
-        raise Temporary(f"stream {stream}: expected {wanted}, got {what_came(body, at)}") from exc
+        raise Temporary(f"stream {stream}: expected {wanted}, got {what_came(mended, at)}") from exc
+
+
+def _split(body: bytes, names: list[str]) -> list[msgspec.Raw]:
+    here: Any = body
+    for name in names:
+        here = _Members.decode(here)[name]
+    if bytes(here).lstrip()[:1] == b"{":
+        _any.decode(here)
+        return [here if isinstance(here, msgspec.Raw) else msgspec.Raw(here)]
+    return _List.decode(here)
+
+
+def _split_mended(body: bytes, mended: bytes, names: list[str]) -> list[bytes | msgspec.Raw]:
+    """Find the records in a mended body, which is as long as the body, and cut them out of the body itself."""
+    found: list[bytes | msgspec.Raw] = []
+    start = 0
+    try:
+        for raw in _split(mended, names):
+            start = mended.index(bytes(raw), start)
+            found.append(body[start : start + len(bytes(raw))])
+            start += len(bytes(raw))
+    except (*_FAULTS, LookupError):
+        return []
+    return found
 
 
 def what_came(body: bytes, at: str = "@") -> str:

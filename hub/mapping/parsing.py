@@ -26,20 +26,23 @@ class Allowed:
     streams: Collection[str] | None
 
 
-def parse_document(file: str, document: dict[str, Any], allowed: Allowed) -> tuple[dict[str, Table], dict[str, VerbSpec]]:
+def parse_document(
+    file: str, document: dict[str, Any], allowed: Allowed
+) -> tuple[dict[str, Table], dict[str, VerbSpec]]:
     """Parse tables (in file order) and legacy verbs. Raises MappingError."""
     place = Place(file)
     bodies = {name: body for name, body in document.items() if name != "actions"}
     for name, body in bodies.items():
         if not isinstance(body, dict):
-            place.under(name).fail(f"expected a table [{name}], found {words.kind_of(body)}; top-level words are extends and actions")
+            found = words.kind_of(body)
+            place.under(name).fail(f"expected a table [{name}], found {found}; top-level words are extends and actions")
     known = Known(catalogue(allowed.converters), frozenset(bodies))
     tables = {name: _table(place.at(name), name, body, known, allowed) for name, body in bodies.items()}
     actions = words.table(place.at("actions"), document.get("actions", {}))
-    found = {name: verbs.parse_verb(place.at(f'actions."{name}"'), name, body) for name, body in actions.items()}
-    if not tables and not found:
+    said = {name: verbs.parse_verb(place.at(f'actions."{name}"'), name, body) for name, body in actions.items()}
+    if not tables and not said:
         place.fail("the mapping has no tables")
-    return tables, found
+    return tables, said
 
 
 def _table(place: Place, name: str, body: dict[str, Any], known: Known, allowed: Allowed) -> Table:

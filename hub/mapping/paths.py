@@ -85,7 +85,7 @@ def _step(text: str, at: int, dotted: bool) -> tuple[Step, int] | None:
 def parse_path(text: Any, place: Place) -> Path:
     """Parse a path. Raises MappingError that shows where the syntax goes wrong."""
     if not isinstance(text, str) or not text:
-        place.fail("expected a path such as \"via.channel\"")
+        place.fail('expected a path such as "via.channel"')
     at, ups, steps = 0, 0, []
     dotted = True
     while text.startswith("^", at) and dotted:

@@ -1,6 +1,6 @@
 """The right-hand sides of fields: parse them into rules, checked against the field they fill."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,7 +38,9 @@ class Known:
     tables: frozenset[str] = frozenset()
 
 
-def parse_fields(place: Place, value: Any, fields: Mapping[str, Field] | None, known: Known, prefix: str = "") -> tuple[Entry, ...]:
+def parse_fields(
+    place: Place, value: Any, fields: Mapping[str, Field] | None, known: Known, prefix: str = ""
+) -> tuple[Entry, ...]:
     """Parse a table of fields. `fields` None takes any name (`custom`)."""
     entries = []
     for name, right in words.table(place, value).items():
@@ -95,10 +97,12 @@ def _scalar_target(place: Place, field: Field) -> None:
         place.fail(f"a path alone cannot fill this field; expected {wanted}")
 
 
-def _chain(place: Place, rule: dict[str, Any], known: Known, others: tuple[str, ...]) -> tuple[Step, ...]:
+def parse_chain(place: Place, rule: dict[str, Any], known: Known, others: tuple[str, ...]) -> tuple[Step, ...]:
     """Parse `as` with its options, and refuse every other key that is not in `others`."""
     named = rule.get("as", [])
-    names = [named] if isinstance(named, str) else words.strings(place.under("as"), named, "a converter's name or a list")
+    names = (
+        [named] if isinstance(named, str) else words.strings(place.under("as"), named, "a converter's name or a list")
+    )
     chain, options = [], set()
     for name in names:
         if name not in known.converters:
@@ -117,7 +121,8 @@ def _check_options(place: Place, options: dict[str, Any]) -> None:
     types = {"sep": str, "region": str, "format": str, "zone": str, "index": int, "limit": int}
     for name, value in options.items():
         if name in types and (type(value) is not types[name] or value == ""):
-            place.under(name).fail(f"expected {words.kind_of(types[name]())}, found {words.kind_of(value)}".replace("empty ", ""))
+            wanted = "a string" if types[name] is str else "a whole number"
+            place.under(name).fail(f"expected {wanted}, found {words.kind_of(value)}")
 
 
 def _from(place: Place, rule: dict[str, Any], field: Field, known: Known) -> From:
@@ -126,7 +131,7 @@ def _from(place: Place, rule: dict[str, Any], field: Field, known: Known) -> Fro
 
 
 def _source(place: Place, rule: dict[str, Any], field: Field, known: Known, allowed: tuple[str, ...]) -> From:
-    chain = _chain(place, rule, known, allowed)
+    chain = parse_chain(place, rule, known, allowed)
     many = "inputs" in rule
     if many and "from" in rule:
         place.fail("`from` and `inputs` exclude each other")
@@ -182,7 +187,8 @@ def _ref(place: Place, rule: dict[str, Any], field: Field, known: Known) -> Refe
     target, here = rule["ref"], place.under("ref")
     if isinstance(target, dict):
         words.only(here, target, ("kind", "by"))
-        kind, by = words.string(here.under("kind"), target.get("kind")), words.string(here.under("by"), target.get("by"))
+        kind = words.string(here.under("kind"), target.get("kind"))
+        by = words.string(here.under("by"), target.get("by"))
         if kind not in KINDS:
             words.unknown(here, "kind", kind, KINDS)
         if by not in KINDS[kind].fields:
@@ -204,7 +210,7 @@ def _money(place: Place, rule: dict[str, Any], field: Field, known: Known) -> Am
     if "currency" not in rule:
         place.fail('money needs `currency`: a path, or { value = "EUR" }')
     text, number = Field("currency", str), _anything(field.name)
-    chain = _chain(place, rule, known, ("money", "currency", "unit", "default"))
+    chain = parse_chain(place, rule, known, ("money", "currency", "unit", "default"))
     right = rule["currency"]
     currency = parse_rule(place.under("currency"), right, text, known)
     if not isinstance(currency, (From, Value)):
@@ -239,7 +245,7 @@ def _each(place: Place, rule: dict[str, Any], field: Field, known: Known) -> Eac
         return Each(path, item, where)
     cut = next((i for i, step in enumerate(item.chain) if step.converter.takes == "many"), len(item.chain))
     if cut == len(item.chain) and not field.many and shape != "any":
-        place.fail("this field is no list; make one value of it: as = \"max\"")
+        place.fail('this field is no list; make one value of it: as = "max"')
     return Each(path, replace(item, chain=item.chain[:cut]), where, item.chain[cut:])
 
 
@@ -307,7 +313,7 @@ def _texts(place: Place, wanted: Any) -> frozenset[str]:
 
 
 _MONEY = next(field.type for field in KINDS["order"].fields.values() if field.name == "total")
-_PARSERS = {
+_PARSERS: dict[str, Callable[..., Rule]] = {
     "when": _when,
     "each": _each,
     "ref": _ref,

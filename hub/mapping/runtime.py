@@ -51,7 +51,7 @@ def no_meaning(raw: Any) -> Bad:
 def whole(value: Any) -> int | None:
     """Give an integer; numbers with a fraction and texts that are none are null."""
     if value.__class__ is int:
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, Decimal) and value.is_finite() and abs(value.adjusted()) < 40:
         return int(value) if value == int(value) else None
     if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and len(value) < 40:
@@ -76,6 +76,17 @@ def several(convert: Any, value: Any) -> list[Any] | None:
         return None
     values = value if value.__class__ is list else [value]
     return [found for item in values if item is not None and (found := convert(item)) is not None]
+
+
+def texts(value: Any) -> list[Any] | None:
+    """Coerce to a list of texts; a list of nothing else is kept as it is."""
+    if value.__class__ is list:
+        for item in value:
+            if item.__class__ is not str:
+                break
+        else:
+            return value
+    return several(text, value)
 
 
 def refs(value: Any, names: tuple[str, ...], fixed: tuple[str, ...]) -> list[dict[str, str]] | None:
@@ -123,6 +134,22 @@ def stamp(value: Any) -> str | None:
 
 
 __all__ = [
-    "Bad", "ERRORS", "json_text", "key_text", "major", "minor", "no_key", "no_meaning", "number", "reason", "refs",
-    "several", "stamp", "text", "time", "truth", "whole",
+    "ERRORS",
+    "Bad",
+    "json_text",
+    "key_text",
+    "major",
+    "minor",
+    "no_key",
+    "no_meaning",
+    "number",
+    "reason",
+    "refs",
+    "several",
+    "stamp",
+    "text",
+    "texts",
+    "time",
+    "truth",
+    "whole",
 ]  # fmt: skip

@@ -57,5 +57,3 @@ class Node:
 def _struct(members: dict[str, Any]) -> Any:
     fields = [(f"f{at}", Union[kind, None], None) for at, kind in enumerate(members.values())]  # noqa: UP007
     return msgspec.defstruct("Used", fields, rename={f"f{at}": name for at, name in enumerate(members)}, gc=False)
-
-

@@ -8,7 +8,9 @@ from typing import Any
 LOCALES = ("en", "de", "fr", "es")
 """The languages in which names of countries and languages are understood."""
 
-_BLOCKS = frozenset("address article blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre section table tr ul".split())
+_BLOCKS = frozenset(
+    "address article blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre section table tr ul".split()
+)
 _SILENT = frozenset(("script", "style", "head", "title"))
 _EMAIL = re.compile(r"[^\s@<>\",;:()\[\]\\]+@[^\s@<>\",;:()\[\]\\.]+(?:\.[^\s@<>\",;:()\[\]\\.]+)*")
 _TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
@@ -77,7 +79,8 @@ def _countries() -> dict[str, str]:
     from babel import Locale
     from babel.core import get_global
 
-    codes = {code for code in Locale("en").territories if len(code) == 2 and code.isalpha()} - {"EU", "EZ", "UN", "ZZ"}
+    english: dict[str, str] = dict(Locale("en").territories)
+    codes = {code for code in english if len(code) == 2 and code.isalpha()} - {"EU", "EZ", "UN", "ZZ"}
     names = {"uk": "GB", "great britain": "GB", "england": "GB", "usa": "US", "america": "US", "holland": "NL"}
     for alias, targets in get_global("territory_aliases").items():
         if len(alias) == 3 and len(targets) == 1:
@@ -85,7 +88,7 @@ def _countries() -> dict[str, str]:
     for locale in LOCALES:
         for code, name in Locale(locale).territories.items():
             if code in codes:
-                names.setdefault(_fold(name), code)
+                names.setdefault(_fold(str(name)), str(code))
     return names | {code.casefold(): code for code in codes} | {"uk": "GB"}
 
 
@@ -99,12 +102,13 @@ def country(text: str) -> str | None:
 def _languages() -> dict[str, str]:
     from babel import Locale
 
-    return {_fold(name): code.replace("_", "-") for loc in LOCALES for code, name in Locale(loc).languages.items()}
+    pairs = ((str(name), str(code)) for loc in LOCALES for code, name in Locale(loc).languages.items())
+    return {_fold(name): code.replace("_", "-") for name, code in pairs}
 
 
 @lru_cache(maxsize=1024)
 def language(text: str) -> str | None:
-    """Give a BCP 47 tag for a tag in any case and punctuation, or for a language's name in one of LOCALES, else None."""
+    """Give a BCP 47 tag for a tag in any case and punctuation, or for a name in one of LOCALES, else None."""
     raw = text.strip()
     if not _TAG.fullmatch(raw):
         return _languages().get(_fold(raw))

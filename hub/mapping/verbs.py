@@ -81,7 +81,8 @@ def _right(place: Place, value: Any, action: str) -> Any:
         return value.get("value")
     if isinstance(value, (bool, int)):
         return value
-    place.fail(f"expected an expression such as \"payment.remote_id\" or {{ value = … }}, found {words.kind_of(value)}")
+    found = words.kind_of(value)
+    return place.fail(f'expected an expression such as "payment.remote_id" or {{ value = … }}, found {found}')
 
 
 def _expression(place: Place, text: str, action: str) -> Expression:
@@ -131,23 +132,27 @@ def bind(spec: VerbSpec, context: Mapping[str, Any], where: str) -> Verb:
     name = spec.name
     if spec.verb == "file":
         name = _PLACEHOLDER.sub(lambda match: _file_part(place, match[1], context), name)
-    ack = spec.ack
+    ack = None
+    if spec.ack is not None:
+        where_ack = _bound(place.under("ack.where"), spec.ack.where, context, needed=True)
+        ack = Ack(spec.ack.table, where_ack, spec.ack.done, spec.ack.failed, spec.ack.within_s)
     return Verb(
-        **{spec.verb: name},  # type: ignore[arg-type]
+        **{spec.verb: name},
         set=_bound(place.under("set"), spec.set, context),
         where=_bound(place.under("where"), spec.where, context, needed=True),
-        ack=None if ack is None else Ack(
-            ack.table, _bound(place.under("ack.where"), ack.where, context, needed=True), ack.done, ack.failed, ack.within_s
-        ),
-    )  # fmt: skip
+        ack=ack,
+    )
 
 
-def _bound(place: Place, spec: Mapping[str, Any], context: Mapping[str, Any], *, needed: bool = False) -> dict[str, Any]:
+def _bound(
+    place: Place, spec: Mapping[str, Any], context: Mapping[str, Any], *, needed: bool = False
+) -> dict[str, Any]:
     found = {}
     for name, item in spec.items():
         value = evaluate(place.under(name), item, context) if isinstance(item, Expression) else item
         if needed and value in (None, ""):
-            place.under(name).fail(f'"{item.text if isinstance(item, Expression) else item}" has no value; a row cannot be found by nothing')
+            said = item.text if isinstance(item, Expression) else item
+            place.under(name).fail(f'"{said}" has no value; a row cannot be found by nothing')
         found[name] = value
     return found
 
@@ -182,5 +187,3 @@ def _file_part(place: Place, text: str, context: Mapping[str, Any]) -> str:
     if not part or _UNSAFE.search(part) or part.startswith("."):
         raise Invalid(f"{place}: the value of {{{text}}} cannot be part of a file name", field_path=text)
     return part
-
-

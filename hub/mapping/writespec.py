@@ -5,7 +5,7 @@ from typing import Any
 from hub.mapping import words
 from hub.mapping.constants import check_constant, shape_of
 from hub.mapping.paths import parse_path
-from hub.mapping.rules import Known, _chain
+from hub.mapping.rules import Known, parse_chain
 from hub.mapping.spec import MISSING, REJECT, WriteSpec
 from hub.mapping.words import Place
 from hub.records import Field, Visibility
@@ -20,7 +20,7 @@ def parse_write(place: Place, right: Any, field: Field, known: Known) -> WriteSp
     rule = words.table(place, right, "a path or a table with `to`")
     if "to" not in rule:
         return _parts(place, rule, field, known)
-    chain = _chain(place, rule, known, _WORDS)
+    chain = parse_chain(place, rule, known, _WORDS)
     for step in chain:
         if step.converter.inverse is None and step.converter.takes == "one":
             place.under("as").fail(f'"{step.converter.name}" cannot be inverted')

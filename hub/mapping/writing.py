@@ -53,14 +53,19 @@ class Writing:
         return next(iter(written.values()))
 
     def _write(self, table: Table, changes: Mapping[str, Any]) -> dict[str, Any]:
-        if table.kind == "message" and any(changes.get(name) is not None for name in _BODY):
+        """Write fields of one table; a new text whose visibility nobody states is internal."""
+        known = self.plans[table.name]
+        said = known.get("visibility") if table.kind == "message" else None
+        if said is not None and said.constant is MISSING and any(changes.get(name) is not None for name in _BODY):
             changes = {"visibility": Visibility.internal.value} | dict(changes)
         place, out = Place(self.where).at(table.name), dict[str, Any]()
-        _members(place, self.plans[table.name], changes, out, whole=False)
+        _members(place, known, changes, out, whole=False)
         return out
 
 
-def _members(place: Place, known: Mapping[str, Plan], values: Mapping[str, Any], out: dict[str, Any], *, whole: bool) -> None:
+def _members(
+    place: Place, known: Mapping[str, Plan], values: Mapping[str, Any], out: dict[str, Any], *, whole: bool
+) -> None:
     """Write the members of an object (`whole`), or the changed fields of a record."""
     done: set[str] = set()
     for plan in known.values():

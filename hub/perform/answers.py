@@ -63,7 +63,7 @@ def _add_error(result: Result, error: dict[str, Any] | None, connection: str) ->
 def running(run: Run, plan: Kept, action: type[Action]) -> Result:
     """Say that somebody else is working on this run right now."""
     result = _opening(action, plan, status="running", run_id=run.id)
-    result.check_after_ms, result.replayed, result.money = CHECK_AFTER_MS, True, None
+    result.check_after_ms, result.money = CHECK_AFTER_MS, None
     return result
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hub.actions import Action, Amount, OrderUpdateShippingAddress, PaymentRefund
-from hub.errors import Conflict, Invalid, Refused
+from hub.errors import Conflict, Invalid, Refused, Unsupported
 from hub.money import Money
 
 NEEDS_FRESH: tuple[type[Action], ...] = (PaymentRefund, OrderUpdateShippingAddress)
@@ -20,6 +20,19 @@ def completed(action: Action, data: Mapping[str, Any]) -> Action:
     if isinstance(action, OrderUpdateShippingAddress):
         _not_shipped(data)
     return action
+
+
+def same_version(action: Action, data: Mapping[str, Any], expected: str | None) -> None:
+    """Raise Conflict where the record, read anew, is of another version than the caller has seen."""
+    if expected is None:
+        return
+    known = {str(value) for value in (data.get("version"), data.get("updated_at")) if value is not None}
+    if not known:
+        text = f"{action.name}: expected_version: this record carries no version to compare with"
+        raise Unsupported(text, field_path="expected_version")
+    if expected not in known:
+        text = f"{action.name}: the record has changed since; read it again and decide anew"
+        raise Conflict(text, code="version_conflict", field_path="expected_version")
 
 
 def refundable(data: Mapping[str, Any]) -> Money | None:

@@ -12,7 +12,7 @@ from hub.actions import Action, CustomerLookup, Risk
 from hub.connections import Connection, Connections
 from hub.connector import Outcome, Target
 from hub.errors import HubError, Unsupported
-from hub.ledger import Ledger, Lost, NewRun, NewStep, Run, new_owner, new_run_id, same_body
+from hub.ledger import Ledger, Lost, NewRun, NewStep, Run, RunState, Step, new_owner, new_run_id, same_body
 from hub.perform import answers
 from hub.perform.envelope import Preview, Request, Result, Upstream, stored, told, without_secrets
 from hub.perform.intake import (
@@ -148,13 +148,12 @@ class Performer:
     def _preview(self, plan: Plan, request: Request, principal: Principal) -> Result:
         """Show what would be sent; the journal keeps that somebody looked, under no key."""
         run_id, requests, errors = new_run_id(), [], []
-        for number, step in enumerate(plan.steps):
+        for step in plan.steps:
             connection = self.connections.open(step.connection)
             call = call_for(connection, plan.action, step, run_id=run_id, key=f"hub-{run_id}")
             request_seen, error = caught(connection, plan.action, call)
-            note = None if request_seen else error.message if error else "nothing would be sent"
-            if request_seen and number == 0:
-                note = "the first write; whatever follows it depends on its answer"
+            note = error.message if error else "the first write; what follows depends on its answer"
+            note = note if request_seen or error else "nothing would be sent"
             requests.append(Upstream(connection=connection.name, request=without_secrets(request_seen), note=note))
             errors += [error] if error else []
         result = answers.previewed(plan, Preview(requests=requests, changes=list(plan.changes)), run_id)
@@ -175,7 +174,11 @@ class Performer:
             **self._row(plan, request, principal),
         )
         run, is_new = self.ledger.claim(new, owner="")
-        return result if is_new else self._as_it_stands(run)
+        if is_new:
+            return result
+        found = self._as_it_stands(run)
+        found.replayed = True
+        return found
 
     def _execute(self, action: Action, request: Request, principal: Principal, key: str) -> Result:
         hashed = body_hash(request)
@@ -225,14 +228,24 @@ class Performer:
         """Work a run whose lease is ours, settle it, and read anew what it touched."""
         plan = kept_of(run.plan)
         action = action_class(self.plugins.actions, run.action).model_validate(plan.action)
+        answered: list[Result] = []
+
+        def closing(step: Step) -> tuple[RunState, bytes]:
+            run.steps[step.number] = step
+            answered.append(self._answer(run, plan))
+            return answered[-1].status, answered[-1].as_json()
+
         try:
-            done = Worker(self.ledger, owner, self.connections.open).work(run, action)
-            result = self._answer(run, plan)
-            self.ledger.finish(run.id, result.status, result.as_json())
+            done = Worker(self.ledger, owner, self.connections.open).work(run, action, closing)
+            if not answered:
+                answered.append(self._answer(run, plan))
+                self.ledger.finish(run.id, answered[-1].status, answered[-1].as_json())
         except Lost:
             return self._as_it_stands(self.ledger.get(run.id))
-        finally:
+        except BaseException:
             self.ledger.release(run.id, owner=owner)
+            raise
+        result = answered[-1]
         missed = [text for connection, outcome in done for text in self._read_back(connection, outcome)]
         if missed:
             result.warnings += missed
@@ -262,14 +275,12 @@ class Performer:
         """Give the first answer again; bring a run that is unknown or abandoned further first."""
         same_body(run, hashed)
         deadline = time.monotonic() + (request.wait_ms or 0) / 1000
-        while not run.closed:
-            result = self.advance(run.id)
-            if result.status != "running" or time.monotonic() >= deadline:
-                result.replayed = True
-                return result
+        result = self.advance(run.id)
+        while result.status == "running" and time.monotonic() < deadline:
             self.sleep(_PAUSE_S)
-            run = self.ledger.get(run.id)
-        return self._as_it_stands(run)
+            result = self.advance(run.id)
+        result.replayed = True
+        return result
 
     def _as_it_stands(self, run: Run) -> Result:
         if run.closed and run.result is not None:

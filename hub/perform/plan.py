@@ -5,6 +5,7 @@ A plan is complete before the journal sees it; nothing has been sent by then but
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from hub.access import Principal, require
 from hub.actions import Action, CustomerUpdate, Risk, TicketCreate
 from hub.connections import Connection, Connections
 from hub.connector import Target
-from hub.errors import Conflict, HubError, Invalid, MappingError, NotFound, Unsupported
+from hub.errors import ConfigError, Conflict, HubError, Invalid, MappingError, NotFound, Unsupported
 from hub.money import Money
 from hub.perform import facts
 from hub.perform.envelope import Predicted, Request, plain
@@ -63,10 +64,12 @@ class Planner:
         chosen = self._chosen(action, targets, warnings)
         for connection, _ in chosen:
             require(principal, f"act:{action.name}", connection=connection.name)
-        if isinstance(action, facts.NEEDS_FRESH):
+        if isinstance(action, facts.NEEDS_FRESH) or request.expected_version:
             chosen = [(connection, self._fresh(action, connection, target)) for connection, target in chosen]
-            for _, target in chosen:
-                action = facts.completed(action, target.data if target else {})
+        for _, target in chosen:
+            data = target.data if target else {}
+            facts.same_version(action, data, request.expected_version)
+            action = facts.completed(action, data)
         steps = self._steps(action, chosen, request, warnings)
         verdict = self._verdict(action, [connection for connection, _ in chosen], principal)
         first = next((t for _, t in chosen if t is not None), None)
@@ -111,8 +114,16 @@ class Planner:
     def _can(self, connection: str, action: Action) -> bool:
         return connection in self.connections.names() and self.connections.open(connection).can(action.name) is not None
 
+    def _able(self, action: Action) -> list[str]:
+        """Name the connections that can do it; one that does not even open can do nothing."""
+        able = []
+        for name in self.connections.names():
+            with suppress(ConfigError, MappingError):
+                able += [name] if self._can(name, action) else []
+        return able
+
     def _cannot(self, action: Action, where: Sequence[str]) -> Unsupported:
-        able = [name for name in self.connections.names() if self._can(name, action)]
+        able = self._able(action)
         can = f"what can: {', '.join(able)}" if able else "no connection can"
         return Unsupported(f"{action.name}: {', '.join(where) or 'no connection'} cannot do that; {can}")
 
@@ -137,12 +148,10 @@ class Planner:
         return [(c, t) for c, t in able if action.targets is None or c.name in action.targets]
 
     def _where_to_open(self, action: TicketCreate, targets: Sequence[Target]) -> tuple[Connection, Target | None]:
-        able = [name for name in self.connections.names() if self._can(name, action)]
+        able = [action.connection] if action.connection else self._able(action)
         held = {t.connection for t in targets}
-        if action.connection is not None:
-            if action.connection not in able:
-                raise self._cannot(action, [action.connection])
-            able = [action.connection]
+        if action.connection is not None and not self._can(action.connection, action):
+            raise self._cannot(action, [action.connection])
         here = [name for name in able if name in held]
         if len(here) > 1:
             text = f"{action.name}: several connections can; name one of {', '.join(here)}"
@@ -177,14 +186,14 @@ class Planner:
         steps = []
         for connection, target in chosen:
             try:
-                words, left_out = words_for(connection, action, target, lenient=lenient)
+                words = words_for(connection, action, target, lenient=lenient)
             except (Unsupported, MappingError):
                 if not lenient or len(chosen) == 1:
                     raise
                 warnings.append(f"{connection.name}: none of the changes can be written there; left as it is")
                 continue
-            warnings += [f"{connection.name}: {name} cannot be written there" for name in left_out]
-            steps.append(_planned(action, connection, target, words, request, left_out))
+            warnings += [f"{connection.name}: {name} cannot be written there" for name in words.left_out]
+            steps.append(_planned(action, connection, target, words=words, version=request.expected_version))
         if not steps:
             raise Unsupported(f"{action.name}: no connection can write these changes")
         return steps
@@ -233,12 +242,7 @@ def _unknown(action: Action) -> HubError:
 
 
 def _planned(
-    action: Action,
-    connection: Connection,
-    target: Target | None,
-    words: Words,
-    request: Request,
-    left_out: Sequence[str],
+    action: Action, connection: Connection, target: Target | None, *, words: Words, version: str | None
 ) -> Planned:
     given = action.model_dump(mode="json", by_alias=True, exclude_none=True)
     if target is not None and action.on is not None:
@@ -249,9 +253,9 @@ def _planned(
         fields=words.fields,
         parts=words.parts,
         input=given,
-        expected_version=request.expected_version,
+        expected_version=version,
         context=words.context,
-        changes=list(_changes(action, connection.name, target, left_out)),
+        changes=list(_changes(action, connection.name, target, words.left_out)),
     )
 
 

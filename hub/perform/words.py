@@ -8,7 +8,7 @@ import msgspec
 
 from hub.actions import Action
 from hub.connections import Connection
-from hub.connector import Call, Target
+from hub.connector import Call, Target, Verb
 from hub.errors import MappingError, Unsupported
 from hub.money import Money
 from hub.perform.envelope import Predicted
@@ -17,11 +17,16 @@ from hub.transport import announce
 
 @dataclass(frozen=True)
 class Words:
-    """What goes to the vendor: `fields` of the main kind, `parts` per kind, or the values of a legacy verb."""
+    """
+    What goes to the vendor: `fields` of the main kind, `parts` per kind, or the `context` of a legacy verb.
+
+    `left_out` names the fields that cannot be written there.
+    """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     context: dict[str, Any] | None = None
+    left_out: tuple[str, ...] = ()
 
 
 class Planned(msgspec.Struct, kw_only=True):
@@ -52,9 +57,7 @@ def planned_of(data: bytes) -> Planned:
     return _PLANNED.decode(data)
 
 
-def words_for(
-    connection: Connection, action: Action, target: Target | None, *, lenient: bool = False
-) -> tuple[Words, list[str]]:
+def words_for(connection: Connection, action: Action, target: Target | None, *, lenient: bool = False) -> Words:
     """
     Write the action in the vendor's words.
 
@@ -62,8 +65,11 @@ def words_for(
     Raises MappingError where the vendor has no word for a value, Unsupported where visibility cannot be said.
     """
     if action.name in connection.mapping.actions:
-        return Words(context=_context(action, target)), []
-    parts, left_out = {}, []
+        context = _context(action, target)
+        _verb(connection, action, context, run={"id": "run_0", "key": "hub-run_0"})  # what cannot be filled fails here
+        return Words(context=context)
+    parts: dict[str, Mapping[str, Any]] = {}
+    left_out: list[str] = []
     for kind, values in action.changes().items():
         table = _table(connection, kind, target)
         values = {name: value for name, value in values.items() if not _only_a_remark(connection, table, name)}
@@ -74,14 +80,14 @@ def words_for(
         if kind == "message":
             _must_say_visibility(connection, table, values)
     main = next(iter(parts), None)
-    return Words(parts[main] if main else {}, parts), left_out
+    return Words(parts[main] if main else {}, parts, left_out=tuple(left_out))
 
 
 def call_for(connection: Connection, action: Action, step: Planned, *, run_id: str, key: str) -> Call:
     """Make the call that a connector gets, from a step as planned; the same for every attempt."""
     verb = None
     if step.context is not None:
-        verb = connection.mapping.bind(action.name, _typed(step.context) | {"run": {"id": run_id, "key": key}})
+        verb = _verb(connection, action, step.context, run={"id": run_id, "key": key})
     return Call(
         run_id=run_id,
         key=key,
@@ -147,6 +153,7 @@ def _context(action: Action, target: Target | None) -> dict[str, Any]:
     return context
 
 
-def _typed(context: Mapping[str, Any]) -> dict[str, Any]:
+def _verb(connection: Connection, action: Action, context: Mapping[str, Any], *, run: dict[str, str]) -> Verb:
     money = context.get("amount")
-    return {**context, "amount": Money(money["amount"], money["currency"]) if money else None}
+    amount = Money(money["amount"], money["currency"]) if money else None
+    return connection.mapping.bind(action.name, {**context, "amount": amount, "run": run})

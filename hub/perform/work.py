@@ -15,7 +15,7 @@ from hub.actions import Action
 from hub.connections import Connection
 from hub.connector import Absent, Call, Found, Outcome
 from hub.errors import HubError, Temporary, Unknown
-from hub.ledger import Ledger, Move, Run, Step
+from hub.ledger import Closing, Ledger, Move, Run, Step
 from hub.perform.envelope import plain, told
 from hub.perform.send import Done, Doubtful, Failed, ask, attempt
 from hub.perform.words import call_for, planned_of
@@ -36,6 +36,7 @@ class Work:
     action: Action
     step: Step
     call: Call
+    closing: Closing | None = None
     finished: list[Outcome] = field(default_factory=list)
 
     def go(self) -> None:
@@ -94,7 +95,7 @@ class Work:
         self.finished.append(outcome)
 
     def _settle(self, move: Move) -> None:
-        self.step = self.ledger.settle(self.step, move)
+        self.step = self.ledger.settle(self.step, move, closing=self.closing)
 
 
 @dataclass
@@ -105,17 +106,21 @@ class Worker:
     owner: str
     opener: Callable[[str], Connection]
 
-    def work(self, run: Run, action: Action) -> list[tuple[Connection, Outcome]]:
-        """Work all steps in order; one that fails does not stop the next. Gives what was done just now."""
+    def work(self, run: Run, action: Action, closing: Closing) -> list[tuple[Connection, Outcome]]:
+        """
+        Work all steps in order; one that fails does not stop the next. Gives what was done just now.
+
+        `closing` closes the run together with its last step.
+        """
         done: list[tuple[Connection, Outcome]] = []
-        for number, step in enumerate(run.steps):
-            if step.state in ("done", "failed", "absent"):
-                continue
+        open_steps = [step for step in run.steps if step.state not in ("done", "failed", "absent")]
+        for step in open_steps:
             planned, connection = planned_of(step.call), self.opener(step.connection)
             call = call_for(connection, action, planned, run_id=run.id, key=step.vendor_key)
             work = Work(self.ledger, self.owner, connection, action, step, call)
+            work.closing = closing if step is open_steps[-1] else None
             work.go()
-            run.steps[number] = work.step
+            run.steps[step.number] = work.step
             done += [(connection, outcome) for outcome in work.finished]
         return done
 

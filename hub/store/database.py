@@ -16,6 +16,7 @@ from hub.errors import ConfigError, Temporary
 from hub.store import migrate
 
 Branch = Literal["hub", "ledger"]
+_SCHEME = "sqlite:///"
 _BUSY_MS = 30_000
 _SYNCHRONOUS = {"hub": "NORMAL", "ledger": "FULL"}
 _CACHE_KIB = 16_000
@@ -167,10 +168,9 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _path(url: str) -> Path:
-    scheme, _, rest = url.partition(":///")
-    if scheme != "sqlite" or not rest or rest == ":memory:":
-        raise ConfigError(f'database_url "{scheme}:…": expected sqlite:///PATH')
-    return Path(rest)
+    if not url.startswith(_SCHEME) or url.removeprefix(_SCHEME) in ("", ":memory:"):
+        raise ConfigError(f'database_url "{url.partition(":")[0][:20]}:…": expected sqlite:///PATH')
+    return Path(url.removeprefix(_SCHEME))
 
 
 def open_database(url: str, branch: Branch = "hub", *, read_only: bool = False) -> Database:

@@ -115,7 +115,9 @@ class Case:
             given["amount"] = {**given["amount"], "currency": target.data["amount"]["currency"]}
         made = action.model_validate(given)
         parts = {
-            kind: mapping.write(kind, self.writable(kind, fields, mapping)) for kind, fields in made.changes().items()
+            kind: mapping.write(target.table if target is not None and target.kind == kind else kind, wanted)
+            for kind, fields in made.changes().items()
+            if (wanted := self.writable(kind, fields, mapping))
         }
         verb = None
         if action.name in mapping.actions and target is not None:

@@ -248,7 +248,8 @@ def _contains(request: Any, name: str, value: Any) -> bool:
     """Say whether a name with this value is anywhere in a request; form bodies carry values as text."""
     wanted = {str(value), str(value).lower()}
     for path, found in _leaves(request):
-        last = path[-1].replace("]", "").split("[")[-1] if path else ""
+        names = path[-1].replace("]", "").split("[") if path else [""]
+        last = next((name for name in reversed(names) if name and not name.isdigit()), "")  # a form's list: x[0]
         if last == name and str(found) in wanted:
             return True
     return False

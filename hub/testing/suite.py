@@ -29,8 +29,9 @@ class ConnectorSuite:
     http: ClassVar[bool] = True
 
     @pytest.fixture(scope="class")
-    def case(self) -> Iterator[Case]:
-        with case_for(self.connector, world=World(customers=self.customers), samples=self.samples) as case:
+    @classmethod
+    def case(cls) -> Iterator[Case]:
+        with case_for(cls.connector, world=World(customers=cls.customers), samples=cls.samples) as case:
             yield case
 
     @pytest.fixture

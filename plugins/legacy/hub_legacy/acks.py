@@ -77,7 +77,8 @@ class Acks:
         return iter([{asked.get(name, name): value for name, value in row.items()} for row in rows])
 
     def _rows_of_files(self) -> Iterator[Mapping[str, Any]]:
-        for path, rows in self.connector.folder(self.ack.table).rows(self.ack.table):
+        folder = self.connector.folder(self.ack.table)
+        for path, rows in folder.rows(self.ack.table):
             seen = path.stat()
             stamp = (seen.st_size, seen.st_mtime_ns)
             if self._seen.get(path) == stamp:
@@ -87,7 +88,7 @@ class Acks:
                 if _holds(row, self.ack.where):
                     found = True
                     yield row
-            if not found:
+            if not found and folder.settled(seen):
                 self._seen[path] = stamp
 
 

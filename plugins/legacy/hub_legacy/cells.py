@@ -9,7 +9,16 @@ from zoneinfo import ZoneInfo
 
 _WITH_COMMA = re.compile(r"[+-]?(?:0|[1-9]\d{0,2}(?:\.\d{3})+|\d+)(?:,\d+)?")
 _TIME = re.compile(r"%[HIMSfpzZTXcs]")
-_DIGITS = {"d": r"\d{1,2}", "m": r"\d{1,2}", "Y": r"\d{4}", "y": r"\d{2}", "H": r"\d{1,2}", "M": r"\d{1,2}", "S": r"\d{1,2}", "f": r"\d{1,6}"}
+_DIGITS = {
+    "d": r"\d{1,2}",
+    "m": r"\d{1,2}",
+    "Y": r"\d{4}",
+    "y": r"\d{2}",
+    "H": r"\d{1,2}",
+    "M": r"\d{1,2}",
+    "S": r"\d{1,2}",
+    "f": r"\d{1,6}",
+}
 
 Convert = Callable[[Sequence[str]], dict[str, Any]]
 
@@ -78,4 +87,6 @@ def dates(formats: Sequence[str], zone: ZoneInfo) -> Callable[[str], str]:
 def _shape(format_: str) -> re.Pattern[str]:
     """Make a quick test for texts that a format may fit; strptime decides."""
     pieces = re.split(r"(%.)", format_)
-    return re.compile("".join(_DIGITS.get(p[1], ".+?") if p[:1] == "%" and len(p) == 2 else re.escape(p) for p in pieces))
+    return re.compile(
+        "".join(_DIGITS.get(p[1], ".+?") if p[:1] == "%" and len(p) == 2 else re.escape(p) for p in pieces)
+    )

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hub import (
     Absent,
@@ -27,7 +27,7 @@ from hub_legacy import tables
 from hub_legacy.database import Database
 from hub_legacy.folder import Folder
 from hub_legacy.options import TABLE_OPTIONS, LegacyConfig, is_files
-from hub_legacy.verbs import Verbs
+from hub_legacy.verbs import LegacyVerb, verb_of
 
 if TYPE_CHECKING:
     import requests
@@ -98,16 +98,16 @@ class LegacyConnector(Connector):
 
     @act("*", idempotency="ack")
     def do(self, action: Action, call: Call) -> Outcome:
-        return self._verbs(action, call).do()
+        return self._verb(action, call).do()
 
     @find("*")
     def look_up(self, action: Action, call: Call) -> Found | Absent | CannotTell:
-        return self._verbs(action, call).find()
+        return self._verb(action, call).find()
 
-    def _verbs(self, action: Action, call: Call) -> Any:
+    def _verb(self, action: Action, call: Call) -> LegacyVerb:
         if call.verb is None:
             raise Unsupported(f'legacy: the mapping has no [actions."{action.name}"]')
-        return Verbs(self, action.name, call, call.verb)
+        return verb_of(self, action.name, call, call.verb)
 
     def close(self) -> None:
         with self._lock:

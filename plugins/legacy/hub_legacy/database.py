@@ -239,7 +239,8 @@ def translate(exc: Exception, doing: str, *, write: bool = False) -> HubError:
     text = str(getattr(exc, "orig", "")).lower()
     if isinstance(exc, (sql.ArgumentError, sql.NoSuchModuleError)):
         return ConfigError("database_url: is no URL that SQLAlchemy knows, such as postgresql+psycopg://user@host/name")
-    if any(word in text for word in _REFUSED) or state.startswith("28") or state == "42501":
+    refused = isinstance(exc, (sql.OperationalError, sql.InterfaceError)) and any(word in text for word in _REFUSED)
+    if refused or state.startswith("28") or state == "42501":
         return Unauthorized(f"{what}: the database refused these credentials, or they lack a right")
     if isinstance(exc, sql.IntegrityError):
         return Conflict(f"{what}: a constraint of the database refused it", code="constraint")

@@ -12,7 +12,7 @@ import msgspec
 from hub import ConfigError, Field, HubError, Invalid, Page, Stream, Temporary, Unauthorized
 from hub_legacy.cells import Cells
 from hub_legacy.handover import written
-from hub_legacy.options import FileOptions, LegacyConfig, options_of, root
+from hub_legacy.options import FileOptions, LegacyConfig, options_of, root, roots
 from hub_legacy.rows import Chunk, Format, chunks, verify
 
 UNFINISHED = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
@@ -107,13 +107,18 @@ class Folder:
             for chunk, _ in self._new(self._name(path), path, self.format(stream), None):
                 record = msgspec.json.decode(chunk.records[0]) if chunk.records else None
                 if isinstance(record, dict):
-                    return [Field(name, "text" if isinstance(v, str | None) else type(v).__name__) for name, v in record.items()]
+                    return [
+                        Field(name, "text" if isinstance(v, str | None) else type(v).__name__)
+                        for name, v in record.items()
+                    ]
         return []
 
     def format(self, stream: Stream) -> Format:
         """Put the settings of table and connection together."""
         own, all_ = options_of(stream, FileOptions), self.config
-        ndjson = own.format == "ndjson" or (own.format is None and stream.name.lower().endswith((".ndjson", ".jsonl", ".json")))
+        ndjson = own.format == "ndjson" or (
+            own.format is None and stream.name.lower().endswith((".ndjson", ".jsonl", ".json"))
+        )
         cells = Cells(
             comma=(own.decimal or all_.decimal) == ",",
             comma_columns=own.decimal_columns,
@@ -129,6 +134,7 @@ class Folder:
             header=None if own.header is True else own.header,
             cells=cells,
             keys=tuple(root(path) for path in stream.key),
+            uses=roots(stream.paths) or (),
         )
 
     def rows(self, pattern: str) -> Iterator[tuple[Path, Iterator[dict[str, Any]]]]:
@@ -178,7 +184,7 @@ class Folder:
         seen = path.stat()
         if mark is not None and mark.whole and (mark.size, mark.mtime) == (seen.st_size, seen.st_mtime_ns):
             return
-        if abs(time.time() - seen.st_mtime) < self.config.settle_s:
+        if not self.settled(seen):
             return
         with path.open("rb") as file:
             start = mark.place() if mark is not None and _continues(file, mark, seen) else Chunk([], 0, 0, 0, 0)
@@ -189,6 +195,10 @@ class Folder:
                 yield chunk, _mark(file, seen, chunk)
             if place is start:
                 yield Chunk([], start.offset, start.line, start.read, start.bad), _mark(file, seen, start)
+
+    def settled(self, seen: Any) -> bool:
+        """Say whether a file has rested long enough to be whole."""
+        return abs(time.time() - float(seen.st_mtime)) >= self.config.settle_s
 
     def _acknowledge(self, marks: dict[str, Mark]) -> None:
         """Write an acknowledgement for each file read to its end; called once its last page is committed."""
@@ -242,7 +252,7 @@ def _print(file: IO[bytes], offset: int) -> str:
 
 
 def _continues(file: IO[bytes], mark: Mark, seen: Any) -> bool:
-    """Say whether a file is the one that was read, perhaps longer: same bytes at both edges, cut at the end of a line."""
+    """Say whether a file is the one that was read, perhaps longer: same bytes at both edges, cut at a line's end."""
     same_size = seen.st_size == mark.size and seen.st_mtime_ns != mark.mtime
     if seen.st_size < mark.offset or (same_size and mark.whole) or _print(file, mark.offset) != mark.print:
         return False

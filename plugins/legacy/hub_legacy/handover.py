@@ -63,7 +63,9 @@ def checked_name(name: str) -> str:
     """Check a file name that a mapping made. Raises Invalid for one that leaves the folder."""
     parts = Path(name).parts
     if not name or Path(name).is_absolute() or ".." in parts or "\\" in name or not name.isprintable():
-        raise Invalid("the mapping's `file` does not name a file inside the folder; expected such as out/request-{run.id}.csv")
+        raise Invalid(
+            "the mapping's `file` does not name a file inside the folder; expected such as out/request-{run.id}.csv"
+        )
     return name
 
 
@@ -79,7 +81,9 @@ def content_of(name: str, values: Mapping[str, Any], encoding: str, delimiter: s
         return text.getvalue().encode(encoding)
     except UnicodeEncodeError as exc:
         column = next(k for k, v in values.items() if not _fits(_cell(v), encoding))
-        raise Invalid(f"{column}: has a character that {encoding} lacks; files of this connection are written in it") from exc
+        raise Invalid(
+            f"{column}: has a character that {encoding} lacks; files of this connection are written in it"
+        ) from exc
 
 
 def _cell(value: Any) -> str:

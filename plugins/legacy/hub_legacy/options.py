@@ -13,7 +13,13 @@ from hub import ConnectorConfig, MappingError, Stream
 
 ENCODINGS = ("utf-8", "latin-1", "cp1252")
 _QUOTED = re.compile(r"'((?:[^']|'')*)'")
-_ALIASES = {"utf8": "utf-8", "utf-8-sig": "utf-8", "iso-8859-1": "latin-1", "latin1": "latin-1", "windows-1252": "cp1252"}
+_ALIASES = {
+    "utf8": "utf-8",
+    "utf-8-sig": "utf-8",
+    "iso-8859-1": "latin-1",
+    "latin1": "latin-1",
+    "windows-1252": "cp1252",
+}
 
 
 def _known_encoding(value: Any) -> Any:
@@ -130,10 +136,10 @@ class FileOptions(_Options):
 
 
 TABLE_OPTIONS = frozenset(TableOptions.model_fields) | frozenset(FileOptions.model_fields)
-O = TypeVar("O", TableOptions, FileOptions)
+Options = TypeVar("Options", TableOptions, FileOptions)
 
 
-def options_of(stream: Stream, model: type[O]) -> O:
+def options_of(stream: Stream, model: type[Options]) -> Options:
     """Check a stream's options. Raises MappingError naming stream and key."""
     given: Mapping[str, Any] = stream.options
     foreign = sorted(set(given) - set(model.model_fields))
@@ -145,7 +151,9 @@ def options_of(stream: Stream, model: type[O]) -> O:
     except Wrong as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         key = ".".join(str(step) for step in first["loc"] if not str(step).startswith("function-"))
-        raise MappingError(f'stream "{stream.name}": {key or "options"}: {first["msg"].removeprefix("Value error, ")}') from exc
+        raise MappingError(
+            f'stream "{stream.name}": {key or "options"}: {first["msg"].removeprefix("Value error, ")}'
+        ) from exc
 
 
 def is_files(name: str, format_: str | None = None) -> bool:

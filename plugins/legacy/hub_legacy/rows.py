@@ -30,6 +30,7 @@ class Format:
     header: tuple[str, ...] | None
     cells: Cells
     keys: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
 
 
 @dataclass
@@ -114,7 +115,7 @@ class _CsvRows:
     def chunks(self, size: int) -> Iterator[Chunk]:
         read, bad, told = self.start.read, self.start.bad, 0
         records: list[bytes] = []
-        warnings: list[str] = []
+        warnings = self._missing()
         for row in self._rows():
             records.append(self._record(row) if isinstance(row, list) else row)
             read += 1
@@ -129,6 +130,11 @@ class _CsvRows:
             warnings.append(f"{self.name}: {told - _TOLD} more lines that do not fit")
         if records or warnings or self.lines.offset != self.start.offset:
             yield Chunk(records, self.lines.offset, self.lines.line, read, bad, warnings)
+
+    def _missing(self) -> list[str]:
+        """Name the columns that the mapping uses and the file lacks, once a file."""
+        lacks = [name for name in self.how.uses if name not in self.names] if self.start.offset == 0 else []
+        return [f'{self.name}: there is no column "{name}"; the fields that use it stay empty' for name in lacks]
 
     def _record(self, row: list[str]) -> bytes:
         return encode(self.convert(row))
@@ -163,7 +169,7 @@ class _CsvRows:
         self.runaways += 1
         if self.runaways > _RUNAWAYS:
             raise Invalid(
-                f"{self.name} line {line}: too many quotes that are not closed; set quotechar, or \"\" for none"
+                f'{self.name} line {line}: too many quotes that are not closed; set quotechar, or "" for none'
             )
 
 
@@ -186,13 +192,14 @@ def _header(file: IO[bytes], name: str, how: Format, end: int) -> tuple[list[str
             raise Invalid(f"{name} line 1: the header cannot be read; check quotechar and line ends") from exc
         first = (lines.offset, lines.line)
     names = [cell or f"column_{i}" for i, cell in enumerate(names, 1)]
-    twice = sorted({cell for cell in names if names.count(cell) > 1})
-    if twice:
-        raise Invalid(f'{name} line 1: the header has "{twice[0]}" twice')
+    twice = [i for i, cell in enumerate(names, 1) if cell in names[: i - 1]]
+    if twice:  # the words themselves are not told: without a header they would be somebody's data
+        raise Invalid(f"{name} line 1: column {twice[0]} has the name of one before it; is this the header?")
     missing = [key for key in how.keys if key not in names]
     if missing:
-        hint = f'; the delimiter is "{how.delimiter}", is that right?' if len(names) == 1 else ""
-        raise Invalid(f'{name} line 1: there is no column "{missing[0]}", which is the key; the header has {", ".join(names)}{hint}')
+        more = f'the first line has {len(names)} values at delimiter "{how.delimiter}"'
+        hint = "set delimiter, or header = [names] for files without one"
+        raise Invalid(f'{name} line 1: there is no column "{missing[0]}", which is the key: {more}; {hint}')
     return names, first
 
 
@@ -207,7 +214,9 @@ class _NdjsonLines:
     def chunks(self, size: int) -> Iterator[Chunk]:
         read, bad, lines = self.start.read, self.start.bad, self.lines
         while lines.offset < lines.end:
-            records, warnings, at = [], [], lines.line
+            records: list[bytes] = []
+            warnings: list[str] = []
+            at = lines.line
             numbers: list[int] = []
             while len(records) < size and (raw := lines.raw()):
                 if not raw.endswith(b"\n") and not _is_object(raw):

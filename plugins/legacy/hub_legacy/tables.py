@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql import ColumnElement, Select
 
 _CHUNK = 500
+_WINDOW = 10
 
 
 class Cursor(msgspec.Struct, omit_defaults=True):
@@ -64,6 +65,14 @@ class Plan:
         self.by = ",".join(column.name for column in self.order)
         self.nests = {name: self._nest(name, nest, anew) for name, nest in self.options.nest.items()}
         self.parts = self._parts()
+        self.window = 1 if self._is_indexed() else _WINDOW
+
+    def _is_indexed(self) -> bool:
+        """Say whether the database finds the next page by itself; else each query sorts, and reads more at a time."""
+        wanted, table = [column.name for column in self.order], self.known.table
+        found = [[column.name for column in index.columns] for index in table.indexes]
+        found += [[c.name for c in rule.columns] for rule in table.constraints if hasattr(rule, "columns")]
+        return any(columns[: len(wanted)] == wanted for columns in found)
 
     def _keys(self) -> list["Column[Any]"]:
         return [self.known.need(root(path), f'stream "{self.stream.name}": key') for path in self.stream.key]
@@ -90,7 +99,9 @@ class Plan:
             for name in wanted
             if name not in self.nests and self.known.column(name) is None
         ]
-        parts += [Part(root(path), c) for path, c in zip(self.stream.key, self.keys, strict=True) if root(path) not in wanted]
+        parts += [
+            Part(root(path), c) for path, c in zip(self.stream.key, self.keys, strict=True) if root(path) not in wanted
+        ]
         return [part for part in parts if self.known.sort(part.column) != "binary"]
 
     def select(self) -> "Select[Any]":
@@ -147,16 +158,15 @@ class Plan:
         return [freeze(value) for value in row[len(self.parts) : len(self.parts) + len(self.order)]]
 
     def after(self, at: Sequence[Any]) -> "ColumnElement[bool]":
-        """Give (a, b) > (x, y) in a form that every database knows."""
+        """Give (a, b) > (x, y) in a form that every database knows, with a >= x before it for the index."""
         from sqlalchemy import and_, or_
 
         values = self._thawed(at)
-        return or_(
-            *(
-                and_(*(c == v for c, v in zip(self.order[:i], values[:i], strict=True)), self.order[i] > values[i])
-                for i in range(len(self.order))
-            )
+        steps = (
+            and_(*(c == v for c, v in zip(self.order[:i], values[:i], strict=True)), self.order[i] > values[i])
+            for i in range(len(self.order))
         )
+        return and_(self.order[0] >= values[0], or_(*steps))
 
     def loose(self, *, full: bool) -> "ColumnElement[bool] | None":
         """Give the condition of rows that no order reaches: without changed_at, or (looked for once) without a key."""
@@ -173,7 +183,8 @@ class Plan:
     def from_(self, at: Sequence[Any]) -> "ColumnElement[bool]":
         """Give the condition that reads again what is younger than the overlap before `at`."""
         column, value = self.order[0], self._thawed(at)[0]
-        return column >= _earlier(value, timedelta(seconds=self.options.overlap_s))
+        found: ColumnElement[bool] = column >= _earlier(value, timedelta(seconds=self.options.overlap_s))
+        return found
 
     def is_fresh(self, at: Sequence[Any]) -> bool:
         """Say whether rows around `at` may still be committed late: only a time can tell, and only a young one."""
@@ -202,25 +213,24 @@ def pull(plan: Plan, cursor: str | None) -> Iterator[Page]:
     Every page is a transaction of its own. The last page of a full read is `complete`.
     """
     start = _started(plan, cursor)
-    warnings = plan.warnings
+    warnings = list(plan.warnings)
     yield from _loose(plan, start)
-    at, first = start, True
-    while True:
-        rows, records = _read(plan, _where(plan, at, again=first and start.fresh))
-        last = len(rows) <= plan.config.page_size
-        at = _moved(plan, at, rows[: plan.config.page_size], last)
-        closes = start.full and last
-        if records or closes:
-            moved = at.text()
-            yield Page(
-                records=[encode(record) for record in records],
-                cursor=moved if moved != cursor else None,
-                complete=closes and not plan.since(),
-                warnings=warnings if first else (),
-            )
-        first = False
-        if last:
-            return
+    at, again, last, slow = start, start.fresh, False, False
+    while not last:
+        window = _read(plan, _where(plan, at, again=again))
+        for records, position, last in window:
+            at, again = _moved(plan, at, position, last), False
+            closes = start.full and last
+            if records or closes:
+                text = at.text()
+                complete = closes and not plan.since()
+                yield Page(
+                    records=records, cursor=text if text != cursor else None, complete=complete, warnings=warnings
+                )
+                warnings = []
+        if not last and not slow and plan.window > 1:
+            slow = True
+            warnings.append(f"{plan.stream.name}: an index on ({plan.by}) would make reading faster")
 
 
 def _started(plan: Plan, cursor: str | None) -> Cursor:
@@ -230,14 +240,12 @@ def _started(plan: Plan, cursor: str | None) -> Cursor:
         start = msgspec.json.decode(cursor, type=Cursor)
     except msgspec.DecodeError as exc:
         raise Invalid(f"{plan.stream.name}: the stored cursor is not one of a table; pull with --full") from exc
-    over = start.at is None or (plan.grows is None and not start.full) or start.by != plan.by
-    if over and not (start.full and start.by == plan.by):
-        return Cursor(plan.by, n=start.n + 1, full=True)
-    return start
+    goes_on = start.by == plan.by and start.at is not None and (start.full or plan.grows is not None)
+    return start if goes_on else Cursor(plan.by, n=start.n + 1, full=True)
 
 
-def _moved(plan: Plan, at: Cursor, rows: Sequence[Any], last: bool) -> Cursor:
-    position = plan.position(rows[-1]) if rows else at.at
+def _moved(plan: Plan, at: Cursor, position: list[Any] | None, last: bool) -> Cursor:
+    position = at.at if position is None else position
     if plan.grows is None:
         return Cursor(at.by, at.n, full=not last, at=None if last else position)
     return Cursor(at.by, at.n, at.full and not last, position, position is not None and plan.is_fresh(position))
@@ -250,12 +258,21 @@ def _where(plan: Plan, at: Cursor, *, again: bool) -> list["ColumnElement[bool]"
     return found
 
 
-def _read(plan: Plan, where: Sequence["ColumnElement[bool]"]) -> tuple[Sequence[Any], list[dict[str, Any]]]:
-    """Read one row more than a page, which tells whether it is the last; give rows and the page's records."""
-    query = plan.select().where(*where).order_by(*plan.order).limit(plan.config.page_size + 1)
+Window = list[tuple[list[bytes], list[Any] | None, bool]]
+
+
+def _read(plan: Plan, where: Sequence["ColumnElement[bool]"]) -> Window:
+    """Read the next pages: records, the last row's position, and whether no row follows (one more is asked for)."""
+    size, most = plan.config.page_size, plan.config.page_size * plan.window
+    query = plan.select().where(*where).order_by(*plan.order).limit(most + 1)
     with plan.database.reading(f"reading {plan.stream.name}") as connection:
         rows = connection.execute(query).fetchall()
-        return rows, plan.records(connection, rows[: plan.config.page_size])
+        pages: Window = []
+        for i in range(0, min(len(rows), most), size):
+            some = rows[i : min(i + size, most)]
+            records = [encode(record) for record in plan.records(connection, some)]
+            pages.append((records, plan.position(some[-1]), i + size >= len(rows)))
+    return pages or [([], None, True)]
 
 
 def _loose(plan: Plan, start: Cursor) -> Iterator[Page]:
@@ -334,10 +351,11 @@ def _named(plan: Plan, remote_id: str) -> Iterator["ColumnElement[bool]"]:
     pieces = remote_id.split(":")
     for cuts in combinations(range(1, len(pieces)), len(plan.keys) - 1):
         edges = (0, *cuts, len(pieces))
-        texts = [":".join(pieces[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+        texts = [":".join(pieces[a:b]) for a, b in pairwise(edges)]
         try:
             values = [
-                thaw(text, plan.known.sort(c), native=plan.known.native) for text, c in zip(texts, plan.keys, strict=True)
+                thaw(text, plan.known.sort(c), native=plan.known.native)
+                for text, c in zip(texts, plan.keys, strict=True)
             ]
         except ValueError:
             continue

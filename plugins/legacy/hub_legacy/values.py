@@ -9,7 +9,12 @@ from uuid import UUID
 import msgspec
 
 encode = msgspec.json.Encoder(enc_hook=str).encode
-SORTS = ("binary", "boolean", "datetime", "date", "time", "interval", "decimal", "float", "integer", "json", "uuid", "text")
+_FROM_TEXT: dict[str, Callable[[str], Any]] = {
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "uuid": UUID,
+}
 
 
 def sort_of(column_type: Any) -> str:
@@ -85,6 +90,13 @@ def exact(value: Any, *, whole: bool = False) -> Any:
     return format(value, "f")
 
 
+def shown(value: Any) -> Any:
+    """Give a column's value as JSON may hold it, as an effect tells it."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return exact(value) if isinstance(value, Decimal) else freeze(value)
+
+
 def freeze(value: Any) -> Any:
     """Make a column's value fit for a cursor."""
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -120,9 +132,24 @@ def _native(value: Any, sort: str) -> Any:
     except InvalidOperation as exc:
         raise ValueError("no number") from exc
     if isinstance(value, str):
-        text = {"datetime": datetime.fromisoformat, "date": date.fromisoformat, "time": time.fromisoformat, "uuid": UUID}
+        text = {
+            "datetime": datetime.fromisoformat,
+            "date": date.fromisoformat,
+            "time": time.fromisoformat,
+            "uuid": UUID,
+        }
         return text[sort](value) if sort in text else value
     return value
+
+
+def in_zone(value: Any, zone: tzinfo, *, aware: bool, native: bool) -> Any:
+    """Give a time as a column keeps it: with its zone, or (`aware` is False) as the clock of `zone` shows it."""
+    moment = as_time(value, zone)
+    if moment is None:
+        return value
+    if not native:
+        return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
+    return moment if aware else moment.astimezone(zone).replace(tzinfo=None)
 
 
 def same(stored: Any, wanted: Any) -> bool:

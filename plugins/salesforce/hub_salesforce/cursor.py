@@ -1,6 +1,6 @@
 """Where a pull stands: a keyset position per leg, and the rows after it that were seen already."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -36,17 +36,23 @@ class Leg(msgspec.Struct, omit_defaults=True):
             return f"{clock} >= {at}"
         return f"(({clock} > {at}) OR ({clock} = {at} AND Id > '{self.id}'))"
 
-    def moved(self, keys: Iterable[Key], overlap_s: int) -> "Leg":
-        """Give the position after these rows were read."""
-        known = sorted({*self.seen, *keys})
-        if not known:
+    def moved(self, keys: Sequence[Key], overlap_s: int, *, first: bool) -> "Leg":
+        """
+        Give the position after these rows, in the vendor's own order, were read.
+
+        The first page of a query begins behind this position, so that it names again what of `seen` is still so.
+        """
+        if not keys:
             return self
+        last = keys[-1]
+        before = [] if first else [key for key in self.seen if key <= last]
+        known = list(dict.fromkeys([*before, *keys, *(key for key in self.seen if key > last)]))
         edge = moment(datetime.fromisoformat(known[-1][0]) - timedelta(seconds=overlap_s))
-        keep = [key for key in known if key[0] > edge][-SEEN_AT_MOST:] if overlap_s else []
-        passed = known[: len(known) - len(keep)]
-        if passed and passed[-1] > (self.at, self.id):
-            return Leg(*passed[-1], keep)
-        return Leg(self.at, self.id, keep)
+        keep = [key for key in known if overlap_s and key[0] > edge][-SEEN_AT_MOST:]
+        passed = [key for key in known[: len(known) - len(keep)] if key <= last]
+        if not passed:
+            return Leg(self.at, self.id, keep)
+        return Leg(*passed[-1], known[known.index(passed[-1]) + 1 :])
 
 
 class Cursor(msgspec.Struct, tag="sf1", tag_field="v", omit_defaults=True):

@@ -95,8 +95,9 @@ class Reader:
         for _ in range(_RESTARTS):
             seen = frozenset(at.live.seen)
             try:
-                for body, page in self._answers("query", at.live.after(clock), f"{clock}, Id"):
-                    cursor = self._moved(at, "live", page)
+                pages = self._answers("query", at.live.after(clock), f"{clock}, Id")
+                for n, (body, page) in enumerate(pages):
+                    cursor = self._moved(at, "live", page, first=n == 0)
                     yield self._page(body, page, cursor, skip=_again(page, seen))
                 return
             except Invalid as exc:
@@ -108,18 +109,18 @@ class Reader:
         where = " AND ".join(filter(None, ("IsDeleted = true", at.gone.after(clock))))
         soql = Select(self.schema.get(self.stream.name), ("Id", clock)).text(where, f"{clock}, Id")
         seen = frozenset(at.gone.seen)
-        for _, page in self._pages("queryAll", soql, _envelope(clock, ())):
+        for number, (_, page) in enumerate(self._pages("queryAll", soql, _envelope(clock, ()))):
             again = _again(page, seen)
             fresh = [row.Id for n, row in enumerate(page.records) if n not in again]
-            cursor = self._moved(at, "gone", page)
+            cursor = self._moved(at, "gone", page, first=number == 0)
             if fresh or cursor is not None:
                 yield Page(records=[], deleted=fresh, cursor=cursor)
 
-    def _moved(self, at: Cursor, leg: str, page: Any) -> str | None:
+    def _moved(self, at: Cursor, leg: str, page: Any, *, first: bool) -> str | None:
         """Move a leg past this page; give the new cursor, or None where nothing moved."""
         before = at.text()
         keys = [key for row in page.records[-SEEN_AT_MOST - 1 :] if (key := _key(row))]
-        setattr(at, leg, getattr(at, leg).moved(keys, self.config.overlap_s))
+        setattr(at, leg, getattr(at, leg).moved(keys, self.config.overlap_s, first=first))
         after = at.text()
         return after if after != before else None
 

@@ -9,7 +9,7 @@ from typing import Any
 from hub import Absent, Call, CannotTell, Conflict, Effect, Found, Invalid, NotFound, Outcome, Target, Unsupported
 from hub_salesforce.client import Client, valid_id
 from hub_salesforce.schema import Schema
-from hub_salesforce.soql import Select, active_values, id_list, literal, moment
+from hub_salesforce.soql import Select, active_values, literal, moment
 
 _COUNTRY = "Country"
 
@@ -17,7 +17,7 @@ _COUNTRY = "Country"
 def update(client: Client, schema: Schema, call: Call) -> Outcome:
     """Set `call.fields` on the target. Raises Conflict where it changed since the expected version."""
     target = target_of(call)
-    body = writable(schema, target.stream, call.fields)
+    body = writable(schema, target.stream, _whole(schema, target.stream, call.fields))
     now = current(client, schema, target.stream, target.remote_id, tuple(body))
     headers = unchanged_since(now, call.expected_version)
     client.write(
@@ -29,7 +29,7 @@ def update(client: Client, schema: Schema, call: Call) -> Outcome:
 def find_update(client: Client, schema: Schema, call: Call) -> Found | Absent | CannotTell:
     """Compare the record with what was to be set. Setting it again is harmless, so a difference is Absent."""
     target = target_of(call)
-    body = writable(schema, target.stream, call.fields)
+    body = writable(schema, target.stream, _whole(schema, target.stream, call.fields))
     now = current(client, schema, target.stream, target.remote_id, tuple(body))
     if all(same(now.get(name), value) for name, value in body.items()):
         return Found(updated(target.stream, target.remote_id, {}, body))
@@ -52,7 +52,7 @@ def target_of(call: Call) -> Target:
 
 def same(found: Any, wanted: Any) -> bool:
     """Compare as Salesforce stores: no blanks around texts, one sort of line ends, an empty text is null."""
-    return _stored(found) == _stored(wanted)
+    return bool(_stored(found) == _stored(wanted))
 
 
 def _stored(value: Any) -> Any:
@@ -116,6 +116,17 @@ def writable(schema: Schema, sobject: str, fields: Mapping[str, Any], *, new: bo
     return body
 
 
+def _whole(schema: Schema, sobject: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Clear the region of an address that is replaced by one without: Berlin is not in Texas."""
+    columns = schema.get(sobject).columns
+    stale: dict[str, Any] = {}
+    for name in fields:
+        state = name.removesuffix("City") + "State"
+        if name.endswith("City") and state in columns and not {state, f"{state}Code"} & set(fields):
+            stale[state] = None
+    return {**stale, **fields}
+
+
 def _country_code(name: str, value: Any, columns: Mapping[str, Any]) -> str:
     """An org with country picklists takes codes in a column of their own, names in the plain one."""
     code = isinstance(value, str) and len(value) == 2 and value.isupper()
@@ -144,11 +155,3 @@ def _ids(client: Client, schema: Schema, sobject: str, where: str, column: str =
         return []
     soql = f"{Select(found, tuple(dict.fromkeys(('Id', column)))).text(where, 'Id')} LIMIT 20"
     return [row[column] for row in client.query(soql, f"look up {sobject}") if row.get(column)]
-
-
-def rows_with(
-    client: Client, schema: Schema, sobject: str, columns: tuple[str, ...], ids: list[str]
-) -> list[dict[str, Any]]:
-    """Read some columns of some records."""
-    soql = Select(schema.get(sobject), columns).text(f"Id IN {id_list([valid_id(one) for one in ids])}")
-    return client.query(soql, f"query {sobject}")

@@ -49,7 +49,10 @@ def customer_params(fields: Mapping[str, Any]) -> Any:
     """Make the body of POST /v1/customers/{id}: only what is to change."""
     if not fields:
         raise Invalid("stripe: nothing of this change can be written to a Stripe customer", code="nothing_to_write")
-    return cleared(fields)
+    params = cleared(fields)
+    if isinstance(params.get("preferred_locales"), str):
+        params["preferred_locales"] = [params["preferred_locales"]] if params["preferred_locales"] else ""
+    return params
 
 
 def cleared(value: Any) -> Any:

@@ -114,19 +114,6 @@ class Client:
                 self._sdk = _sign_in(self.config, self.session)
             return self._sdk
 
-    def me(self) -> Any:
-        """Give zenpy's user for these credentials; one without an id is nobody."""
-        from zenpy.lib.exception import APIException, ZenpyException
-
-        what = "GET /api/v2/users/me"
-        try:
-            user = self.sdk.users.me()
-        except (requests.RequestException, APIException, ZenpyException, ValueError) as exc:
-            raise translate(exc, what) from exc
-        if isinstance(user, requests.Response):
-            raise Temporary(f"zendesk: {what} answered with something other than a user")
-        return user
-
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> bytes:
         """Read a path below /api/v2. Raises by remedy; gives the bytes of a JSON object."""
         return self._send("GET", path, params=params).content
@@ -180,8 +167,7 @@ def _sign_in(config: ZendeskConfig, session: requests.Session) -> "Zenpy":
     how = {"email": config.email, "token": secret.get_secret_value()}
     if config.oauth_token is not None:
         how = {"oauth_token": config.oauth_token.get_secret_value()}
-    # disable_cache: zenpy would answer from its cache for ever. ratelimit_budget: it would wait without a bound.
-    return Zenpy(subdomain=config.subdomain, session=session, disable_cache=True, ratelimit_budget=1, **how)
+    return Zenpy(subdomain=config.subdomain, session=session, disable_cache=True, **how)
 
 
 def _following(tail: Tail, query: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -191,20 +177,12 @@ def _following(tail: Tail, query: Mapping[str, Any]) -> dict[str, Any] | None:
     return dict(parse_qsl(urlsplit(tail.next_page).query)) if tail.next_page else None
 
 
-def translate(exc: BaseException, what: str = "a request") -> HubError:
-    """Turn what requests or zenpy raised into what to do next."""
-    if isinstance(exc, HubError):
-        return exc
-    answer = getattr(exc, "response", None)
-    if isinstance(answer, requests.Response):
-        write = answer.request is not None and answer.request.method not in READS
-        return judge(answer, what, write=write) or Temporary(f"zendesk: {what} gave no usable answer")
-    if type(exc).__name__ == "RatelimitBudgetExceeded":
-        return RateLimited(f"zendesk: {what}: the rate limit is used up")
+def translate(exc: requests.RequestException, what: str) -> HubError:
+    """Turn a request that got no answer into what to do next; only what was sent may have happened."""
     sent = was_sent(exc)
     if sent is False:
         return NotSent(f"zendesk: {what} did not leave this machine; is the address reachable?")
-    if sent is True and not what.startswith(("GET", "HEAD")):
+    if sent is True and not what.startswith(("GET ", "HEAD ")):
         return Unknown(f"zendesk: {what} was sent, but no answer came")
     return Temporary(f"zendesk: {what} failed on the way")
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import requests
 
 from hub import (
@@ -31,9 +32,18 @@ from hub import (
     pull,
 )
 from hub_zendesk import exports, fields, lookup, writes
-from hub_zendesk.client import Client, ZendeskConfig
+from hub_zendesk.client import Client, ZendeskConfig, decode
 from hub_zendesk.comments import Comments
 from hub_zendesk.cursors import parse
+
+
+class _User(msgspec.Struct):
+    id: int | None = None
+    role: str | None = None
+
+
+class _Me(msgspec.Struct):
+    user: _User
 
 
 class ZendeskConnector(Connector):
@@ -59,12 +69,11 @@ class ZendeskConnector(Connector):
 
     def check(self) -> Checked:
         """Ask who we are. Bad credentials answer 401, none at all a user without an id."""
-        me = self.client.me()
-        role = getattr(me, "role", None)
-        if getattr(me, "id", None) is None:
+        me = decode(self.client.get("/users/me.json"), _Me, "/api/v2/users/me").user
+        if me.id is None:
             raise Unauthorized("zendesk: the credentials name nobody; check email and token")
-        notes = () if role == "admin" else ("the exports need an admin; this user is none",)
-        return Checked(self.config.subdomain, None, (str(role),), "v2", notes)
+        notes = () if me.role == "admin" else ("the exports need an admin; this user is none",)
+        return Checked(self.config.subdomain, None, (str(me.role),), "v2", notes)
 
     def describe(self, stream: str) -> list[Field]:
         return fields.describe(self.client, stream)

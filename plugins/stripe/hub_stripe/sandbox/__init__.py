@@ -118,7 +118,7 @@ class StripeSandbox(Sandbox):
         data = [self._shown(row, request, []) for row in found]
         return {"object": "search_result", "data": data, "has_more": False, "next_page": None, "url": request.path}
 
-    @route("GET", rf"/v1/(?P<kind>{_LISTS})/(?P<id>[^/]+)")
+    @route("GET", rf"/v1/(?P<kind>{_LISTS})/(?!search$)(?P<id>[^/]+)")
     def one(self, request: Request) -> Any:
         kind, one = request.args["kind"], request.args["id"]
         if one in self.state.gone:

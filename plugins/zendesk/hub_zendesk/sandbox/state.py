@@ -54,7 +54,9 @@ class State:
             comment = shapes.known_comment(told, said)
             events = [shapes.comment_event(comment)]
             if n == 0:
-                events.append({"id": comment["id"] + 64, "type": "Create", "value": one["status"], "field_name": "status"})
+                events.append(
+                    {"id": comment["id"] + 64, "type": "Create", "value": one["status"], "field_name": "status"}
+                )
             self.comments[one["id"]][comment["id"]] = comment
             self.audits[one["id"]].append(
                 shapes.audit(comment["audit_id"], one["id"], comment["author_id"], comment["created_at"], events)
@@ -107,9 +109,7 @@ class State:
         self.comments[one][comment_id] = comment
         return shapes.comment_event(comment)
 
-    def _audit(
-        self, one: int, author: int, at: str, events: list[Record], wanted: Mapping[str, Any]
-    ) -> Record:
+    def _audit(self, one: int, author: int, at: str, events: list[Record], wanted: Mapping[str, Any]) -> Record:
         first = events[0]["id"] if events else self.new_id()
         audit = shapes.audit(first - 128, one, author, at, events)
         audit["metadata"]["custom"] = dict(wanted.get("metadata") or {})

@@ -1,0 +1,20 @@
+"""The Zendesk connector keeps the laws of all connectors."""
+
+from hub.actions import TicketReply
+from hub.testing import Case, ConnectorSuite
+from hub_zendesk.connector import ZendeskConnector
+
+
+class TestZendesk(ConnectorSuite):
+    connector = ZendeskConnector
+    wrong_credentials = {"token": "not-the-token"}
+    edit = (
+        '[comments.write.body_text]\nto = "body"',
+        '[comments.write.body_text]\nto = "html_body"',
+        TicketReply,
+        "html_body",
+    )
+
+    def private_messages(self, case: Case) -> list[str]:
+        rows = (row for comments in case.sandbox.state.comments.values() for row in comments.values())
+        return [str(row["id"]) for row in rows if not row["public"]]
