@@ -261,6 +261,7 @@ def _commit(store: Store, connection: Connection, stream: str, read: _Read, *, a
             scan=read.scan,
             fresh=read.fresh,
             advance=advance,
+            elements=frozenset(name for name in mapping.tables_of(stream) if mapping.tables[name].each is not None),
         ),
     )
 

@@ -150,7 +150,7 @@ def test_logs_hold_no_secret(
     vault = Vault()
     config = __import__("hub_acme").AcmeConfig(token="hunter2000")
     vault.keep(config)
-    hub_logs.configure("info", vault)
+    hub_logs.configure("info", vault, service=True)
     logging.getLogger("hub.test").info("token %s", "hunter2000")
     logging.getLogger("hub.test").debug("too quiet")
     line = json.loads(capsys.readouterr().err)
@@ -164,10 +164,20 @@ def test_on_a_terminal_logs_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
     shown = Terminal()
     monkeypatch.setattr("sys.stderr", shown)
-    hub_logs.configure("warning", Vault())
+    hub_logs.configure("warning", Vault(), service=True)
     logging.getLogger("hub.test").warning("look")
     assert "look" in shown.getvalue()
     assert not shown.getvalue().startswith("{")
+
+
+def test_a_command_logs_in_short_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    hub_logs.configure("warning", Vault())
+    log = logging.getLogger("hub.test")
+    log.warning("look", exc_info=ValueError("hunter2"))
+    assert capsys.readouterr().err == "warning: look\n"
+    monkeypatch.setenv("HUB_DEBUG", "1")
+    log.warning("look", exc_info=ValueError("why"))
+    assert "ValueError: why" in capsys.readouterr().err
 
 
 def test_the_files_to_start_from_load_and_refuse_money(tmp_path: Path) -> None:

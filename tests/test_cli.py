@@ -1,5 +1,8 @@
 """The command line: one JSON object on stdout, everything else on stderr, errors in one line, exit codes 0, 1, 2."""
 
+import errno
+import importlib
+import io
 import json
 import os
 import signal
@@ -8,18 +11,29 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from hub.cli import run
+from hub.cli import out, run, syncing
 from hub.sandbox import World
 
 ROOT = Path(__file__).parents[1]
 ACME = ROOT / "tests" / "acme"
 Hub = Callable[..., "Ran"]
+
+
+@dataclass
+class Step:
+    """What a sync tells of itself."""
+
+    connection: str
+    stream: str
+    read: int
+    done: bool = False
 
 
 class Ran:
@@ -343,6 +357,81 @@ def test_keys_are_made_listed_and_revoked(hub: Hub) -> None:
     assert hub("keys", "revoke", "bot", "--json").json["id"] == made["id"]
     assert hub("keys", "list", "--json").json["keys"][0]["revoked_at"]
     hub("keys", "create", "x", "--scope", "everything").failed(1, "scope")
+
+
+class Terminal(io.StringIO):
+    """What a person sees."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_long_work_shows_a_moving_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Terminal()
+    monkeypatch.setattr("sys.stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    with syncing.Progress() as tell:
+        for read in (100, 1500):
+            tell(Step("acme", "people", read))
+        tell(Step("acme", "people", 1500, done=True))
+        time.sleep(0.2)
+    assert "acme people" in shown.getvalue()
+    assert "1,500 read" in shown.getvalue()
+
+
+def test_elsewhere_long_work_tells_plain_lines_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moments = iter((0.0, 1.0, 2.5, 3.0, 9.0))
+    monkeypatch.setattr("time.monotonic", lambda: next(moments))
+    with syncing.Progress() as tell:
+        for read in (100, 200, 300, 400):
+            tell(Step("acme", "people", read))
+        tell(Step("acme", "people", 500, done=True))
+    assert capsys.readouterr().err == "acme people: 300 read\nacme people: 500 read, done\n"
+
+
+def test_on_a_terminal_tables_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Terminal()
+    monkeypatch.setattr("sys.stdout", shown)
+    out.table("Things", ("name", "size"), [("a [b]", 1.5), ("c", None)])
+    assert "Things" in shown.getvalue()
+    assert "a [b]" in shown.getvalue()
+    assert "1.50" in shown.getvalue()
+
+
+def test_ctrl_c_is_no_traceback(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hub.plugins.discover", stopped)
+    ran = hub("plugins")
+    assert ran.code == 130
+    assert "Traceback" not in ran.err
+
+
+def test_a_reader_that_went_away_is_no_error_message(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: str) -> None:
+        raise BrokenPipeError(errno.EPIPE, "gone")
+
+    monkeypatch.setattr("hub.cli.out.write", gone)
+    monkeypatch.setattr("sys.stdout", sys.stdout)
+    ran = hub("plugins", "--json")
+    assert (ran.code, ran.err) == (1, "")
+
+
+def test_map_check_can_ask_the_system_for_its_fields(hub: Hub, acme: Any) -> None:
+    assert hub("map", "check", "acme", "--live", "--json").code == 0
+
+
+def test_map_preview_of_a_stream_that_cannot_be_fetched_is_told(
+    hub: Hub, acme: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector = importlib.import_module("hub_acme").AcmeConnector
+    monkeypatch.setattr(connector, "marks", tuple(mark for mark in connector.marks if mark.role == "pull"))
+    hub("map", "preview", "acme", "people", "--id", "p1").failed(
+        1, 'the connector has no fetch for the stream "people"'
+    )
 
 
 def test_version(hub: Hub) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import requests
 
+from hub.cli import run
+
 ROOT = Path(__file__).parents[1]
 FOUR = {"legacy", "salesforce", "stripe", "zendesk"}
 MEGABYTE = 1024  # ru_maxrss counts kilobytes on Linux
@@ -84,6 +86,15 @@ def test_it_is_quick_small_and_leaves_nothing_behind(told: dict[str, Any]) -> No
 def test_progress_goes_to_stderr_as_plain_lines(told: dict[str, Any]) -> None:
     assert re.search(r"^zendesk tickets: \d+ read, done$", told["stderr"], re.M)
     assert "Traceback" not in told["stderr"]
+
+
+def test_a_person_is_shown_the_proof(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--customers", "60"]) == 0
+    shown = capfd.readouterr()
+    assert "connection\tstream\tkind\tread\trejected\tseconds" in shown.out
+    assert "preview   POST https://api.stripe.com/v1/refunds (not sent)" in shown.out
+    assert shown.out.count("proof     1 of 1 ") == 3
+    assert "is one customer in legacy, salesforce, stripe, zendesk" in shown.err
 
 
 def test_serve_stays_up_with_a_key_and_ends_cleanly(tmp_path: Path) -> None:

@@ -292,6 +292,13 @@ def test_records_inside_a_record_are_stored_with_their_parent_and_their_visibili
     assert len(desk.rows("SELECT DISTINCT block, idx FROM state")) == 1
 
 
+def test_ids_of_deleted_records_are_not_those_of_what_was_inside_them(desk: Desk) -> None:
+    desk.put([ticket(1, notes=[{"id": 1, "text": "oh", "public": True}])])
+    counts = desk.put([], at=1, page={"deleted": ["1"]}, elements=frozenset({"notes"}))
+    assert (desk.bodies(), list(desk.bodies("message"))) == ({}, ["1"])
+    assert (counts.tables["notes"].read, counts.tables["notes"].deleted) == (0, 0)
+
+
 def test_a_note_made_private_upstream_is_private_here(desk: Desk) -> None:
     desk.put([ticket(1, notes=[{"id": 1, "text": "oh", "public": True}])])
     desk.put([ticket(1, changed=1, notes=[{"id": 1, "text": "oh", "public": False}])], at=1)

@@ -2,10 +2,14 @@
 
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -338,6 +342,33 @@ class ShopConnector(Connector):
         return Outcome([Effect(stream, key, "update", after=dict(call.fields))], [(stream, key)])
 
 
+ROOT = Path(__file__).parent.parent
+CHILD = """
+import importlib.util, sys
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("shop", sys.argv[1])
+shop = sys.modules["shop"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(shop)
+performer = shop.opened(Path(sys.argv[2]), {"shop": shop.table(sys.argv[3])}, shop.PLENTY, shop.ShopConnector)
+given = {"payment_ref": "shop/payments/pay-1", "reason": "goodwill"}
+performer.run(shop.Request("payment.refund", given, key="k1"), shop.OPERATOR)
+"""
+
+
+def table(url: str, **more: Any) -> ConnectionSettings:
+    return ConnectionSettings(connector="shop", base_url=url, **more)
+
+
+def opened(folder: Path, tables: dict[str, ConnectionSettings], policy: Policy, cls: type[Connector]) -> Performer:
+    """Open a hub on the databases in a folder, as a process that starts does."""
+    plugins = Plugins(connectors={"shop": cls})
+    connections = Connections(Settings(connections=tables, directory=folder), plugins)
+    store = Store.open(f"sqlite:///{folder / 'hub.db'}")
+    ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
+    near = Neighbours(reads.resolve_target, reads.find_customer, reads.get, sync.fetch)
+    return Performer(store, ledger, connections, policy, plugins, neighbours=near)
+
+
 @dataclass
 class Shop:
     """Two sandboxes, a hub beside them, and what the tests ask of it."""
@@ -389,20 +420,13 @@ def build(tmp_path, migrated):
     def make(names=("shop",), *, policy=PLENTY, mapping=MAPPING, live_actions=False, tweak=None, **options) -> Shop:
         cls = type("OwnShop", (ShopConnector,), {"mapping": mapping})
         sandboxes = {name: ShopSandbox(World(customers=2)).start() for name in names}
-        tables = {
-            name: ConnectionSettings(connector="shop", base_url=sandbox.url, live_actions=live_actions, options=options)
-            for name, sandbox in sandboxes.items()
-        }
         if tweak is not None:
             tweak(sandboxes)
-        plugins = Plugins(connectors={"shop": cls})
-        connections = Connections(Settings(connections=tables, directory=tmp_path), plugins)
         for name in ("hub.db", "ledger.db"):
             shutil.copy(migrated / name, tmp_path / name)
-        store = Store.open(f"sqlite:///{tmp_path / 'hub.db'}")
-        ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
-        near = Neighbours(reads.resolve_target, reads.find_customer, reads.get, sync.fetch)
-        performer = Performer(store, ledger, connections, policy, plugins, neighbours=near)
+        tables = {n: table(s.url, live_actions=live_actions, options=options) for n, s in sandboxes.items()}
+        performer = opened(tmp_path, tables, policy, cls)
+        store, ledger, connections = performer.store, performer.ledger, performer.connections
         for name in names:
             report = sync.sync_connection(store, connections.open(name))
             assert {table["error"] for table in report.values()} == {None}
@@ -560,7 +584,7 @@ def test_a_refund_is_never_more_than_refundable(shop, minor, allowed):
     [
         ("pay-2", {}, Refused, "payment_disputed"),
         ("pay-3", {}, Conflict, "nothing_refundable"),
-        ("pay-9", {}, NotFound, "unknown_payment"),
+        ("pay-9", {}, NotFound, "not_found"),
         ("pay-1", {"amount": "10.00 USD"}, Invalid, "currency_mismatch"),
     ],
 )
@@ -577,7 +601,7 @@ def test_a_payment_that_is_gone_at_the_vendor_is_not_found(shop):
     del shop.sandbox.things["payments"]["pay-1"]
     with pytest.raises(NotFound) as caught:
         shop.refund()
-    assert caught.value.error_code == "unknown_payment"
+    assert caught.value.field_path == "input.payment_ref"
 
 
 def test_an_order_that_was_sent_keeps_its_address(shop):
@@ -1063,7 +1087,7 @@ def test_a_record_of_a_connection_that_was_taken_away_is_out_of_reach(shop):
 def test_an_unknown_record_is_not_found(shop):
     with pytest.raises(NotFound) as caught:
         shop.note(ticket_ref="shop/tickets/tic-9")
-    assert (caught.value.error_code, caught.value.field_path) == ("unknown_ticket", "input.ticket_ref")
+    assert (caught.value.error_code, caught.value.field_path) == ("not_found", "input.ticket_ref")
 
 
 def test_an_expected_version_that_is_no_more_is_a_conflict(shop):
@@ -1193,8 +1217,16 @@ def test_a_run_found_sending_is_looked_up_first(shop):
     assert shop.sandbox.ledger == []
 
 
+def test_a_run_found_sending_just_now_may_still_be_under_way(shop):
+    run_id = crashed(shop, "sending")
+    assert shop.performer.advance(run_id).status == "unknown"
+    assert shop.performer.advance(run_id).status == "unknown"
+    assert shop.sandbox.ledger == []
+
+
 def test_a_run_found_sending_that_did_not_happen_is_sent_with_the_same_key(shop):
     run_id = crashed(shop, "sending")
+    shop.performer.in_flight = timedelta(0)
     assert shop.performer.advance(run_id).status == "succeeded"
     assert shop.effects("comments") == 1
     assert shop.sandbox.things["comments"]["com-2"]["key"] == f"hub-{run_id}"
@@ -1205,6 +1237,23 @@ def test_a_run_found_sending_that_nobody_can_tell_is_never_sent(build):
     run_id = crashed(shop, "sending")
     assert shop.performer.advance(run_id).status == "unknown"
     assert shop.sandbox.ledger == []
+
+
+def test_a_process_killed_while_sending_refunds_once(shop, tmp_path):
+    shop.sandbox.fault("POST /refunds", "slow:0.5s")
+    child = subprocess.Popen([sys.executable, "-c", CHILD, __file__, str(tmp_path), shop.sandbox.url], cwd=ROOT)
+    while child.poll() is None and not any(fault.times == 0 for fault in shop.sandbox.faults):
+        time.sleep(0.01)
+    child.kill()
+    assert child.wait() == -9
+    (run,) = shop.ledger.runs()
+    assert shop.ledger.get(run.id).steps[0].state == "sending"
+    result = shop.refund()
+    assert (result.run_id, result.replayed, result.status) == (run.id, True, "succeeded")
+    while len(shop.sandbox.kept) == 0 or len(shop.sandbox.ledger) < 2:
+        time.sleep(0.01)
+    assert {entry.key for entry in shop.sandbox.ledger} == {f"hub-{run.id}"}
+    assert shop.effects("refund") == 1
 
 
 def test_a_run_that_somebody_works_on_is_left_alone(shop):

@@ -109,9 +109,11 @@ class Known:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def put(self, stream: str, *records: dict[str, Any], at: int = 0, deleted: tuple[str, ...] = ()) -> None:
+    def put(
+        self, stream: str, *records: dict[str, Any], at: int = 0, deleted: tuple[str, ...] = (), mapping: Any = None
+    ) -> None:
         connection, _, stream = stream.partition("/")
-        mapping, page = MAPPINGS[connection], Page(records=list(records), deleted=deleted)
+        mapping, page = mapping or MAPPINGS[connection], Page(records=list(records), deleted=deleted)
         mapped, read_at = mapping.map_page(stream, page), NOON + timedelta(minutes=at)
         connector = CONNECTORS[connection]
         ingest(self.store, PageCommit(connection, stream, mapped, page, read_at, mapping.revision, connector=connector))
@@ -384,6 +386,14 @@ def test_a_reference_gives_a_target_for_each_record(known: Known, reference: str
 )
 def test_a_reference_to_nothing_gives_no_target(known: Known, reference: str) -> None:
     assert reads.resolve_target(known.store, reference, "customer") == []
+
+
+def test_a_person_who_moved_from_one_table_to_another_is_found_where_they_are(known: Known) -> None:
+    sides = compile_mapping(Source(DESK.replace('kind   = "agent"', 'kind   = "customer"'), "desk.toml"))
+    known.put("desk/users", {"id": 5, "role": "end-user", "name": "Lu"}, mapping=sides)
+    known.put("desk/users", {"id": 5, "role": "agent", "name": "Lu"}, mapping=sides, at=1)
+    (target,) = reads.resolve_target(known.store, "desk/users/5", "customer")
+    assert target.table == "staff"
 
 
 def test_a_record_that_is_gone_is_no_target(known: Known) -> None:

@@ -1,6 +1,7 @@
 """Logging: one line an event on stderr, ids and names only, known secrets taken out."""
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -20,8 +21,12 @@ class _Stderr(logging.StreamHandler[Any]):
     def stream(self, _: Any) -> None: ...
 
 
-def configure(level: str, vault: Vault) -> None:
-    """Send the log of the hub, and of libraries from warning up, to stderr: lines on a terminal, JSON elsewhere."""
+def configure(level: str, vault: Vault, *, service: bool = False) -> None:
+    """
+    Send the log of the hub to stderr: short lines for a command; for a service lines with times, JSON off a terminal.
+
+    Known secrets are taken out of every value.
+    """
 
     def scrubbed(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
         return {key: vault.scrub(value) if isinstance(value, str) else value for key, value in event.items()}
@@ -33,13 +38,11 @@ def configure(level: str, vault: Vault) -> None:
         structlog.processors.format_exc_info,
         scrubbed,
     ]
-    terminal = sys.stderr.isatty()
-    shown: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     handler = _Stderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, shown],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(service)],
         )
     )
     ours = logging.getLogger("hub")
@@ -51,3 +54,14 @@ def configure(level: str, vault: Vault) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def _renderer(service: bool) -> Any:
+    if not service:
+        return _short
+    return structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+
+
+def _short(logger: Any, method: str, event: dict[str, Any]) -> str:
+    told = f"{event['level']}: {event['event']}"
+    return f"{told}\n{event['exception']}" if os.environ.get("HUB_DEBUG") and "exception" in event else told

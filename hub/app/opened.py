@@ -45,9 +45,9 @@ class App:
         """Open the hub that a config file (or ready settings) describes. Raises ConfigError."""
         return cls(config if isinstance(config, Settings) else load(config))
 
-    def log_to_stderr(self) -> None:
+    def log_to_stderr(self, *, service: bool = False) -> None:
         """Send the log to stderr, as commands do; a library that opens a hub keeps its own logging."""
-        logs.configure(self.settings.hub.log_level, self.vault)
+        logs.configure(self.settings.hub.log_level, self.vault, service=service)
 
     def __enter__(self) -> "App":
         return self

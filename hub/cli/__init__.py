@@ -68,9 +68,8 @@ def run(args: list[str] | None = None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         out.say("stopped")
         return 130
-    except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - whoever read stdout went away
-        return 1
+    except SystemExit as exc:  # typer's answer when whoever read stdout went away
+        return exc.code if isinstance(exc.code, int) else 1
     except Exception as exc:  # no traceback reaches a user unless asked for
         if os.environ.get("HUB_DEBUG"):
             raise

@@ -28,12 +28,12 @@ def config_path() -> str | None:
     return _options["config"] or os.environ.get("HUB_CONFIG") or None
 
 
-def opened() -> "App":
+def opened(*, service: bool = False) -> "App":
     """Open the hub that the command line means, with its log on stderr."""
     from hub.app import App
 
     app = App.open(config_path())
-    app.log_to_stderr()
+    app.log_to_stderr(service=service)
     return app
 
 

@@ -38,7 +38,9 @@ def up(
         signal.signal(number, lambda *_: stop.set())
     with Sandboxes.start(names, customers=customers, seed=seed) as up:
         if write:
-            write.write_text(up.toml(), encoding="utf-8")
+            half = write.with_name(write.name + ".part")
+            half.write_text(up.toml(), encoding="utf-8")
+            half.replace(write)
         out.answer({"sandboxes": up.addresses(), "config": up.toml()}, as_json, lambda: out.write(up.toml()))
         out.say(f"{len(up.sandboxes)} sandboxes are up; stop them with Ctrl-C")
         stop.wait()

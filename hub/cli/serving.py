@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hub.app import App
 
 STOP_S = 10
+API = "hub.api:create_app"
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +35,7 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Answer the REST API until Ctrl-C. The first start prints an admin key, once."""
-    with out.opened() as app:
+    with out.opened(service=True) as app:
         app.warm()
         hub = app.settings.hub
         with bound(hub.host if host is None else host, hub.port if port is None else port) as listening:
@@ -52,7 +53,7 @@ def worker(
     """Run schedules and asked-for syncs until Ctrl-C. A schedule is `sync = { every = "5m" }`."""
     from hub.app import Worker
 
-    with out.opened() as app:
+    with out.opened(service=True) as app:
         app.warm()
         running = Worker(app, parent=parent)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -65,9 +66,9 @@ def worker(
 def listen(app: "App", listening: socket.socket, *, worker: bool) -> None:
     """Serve the API on a bound socket until a signal comes; requests under way are finished."""
     import uvicorn
+    from uvicorn.importer import import_from_string
 
-    from hub.api import create_app
-
+    create_app = import_from_string(API)  # by name: doors do not know each other
     config = uvicorn.Config(
         create_app(app, worker=worker),
         log_level="warning",

@@ -95,7 +95,7 @@ class Progress:
     def _line(self, step: Any) -> None:
         name = f"{step.connection} {step.stream}"
         now = time.monotonic()
-        if not step.done and now - self._told.get(name, 0.0) < self.every_s:
+        if not step.done and now - self._told.setdefault(name, now) < self.every_s:
             return
         self._told[name] = now
         out.say(f"{name}: {step.read} read" + (", done" if step.done else ""))

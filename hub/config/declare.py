@@ -105,7 +105,7 @@ class ConnectionSettings(_Table):
     connector: str = Field(description="which plugin speaks to it")
     mapping: Path | None = Field(None, description="a mapping file of its own", examples=["mappings/my.toml"])
     base_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
-        None, description="sandbox, proxy or test server"
+        None, description="sandbox, proxy or test server", examples=["http://127.0.0.1:9102"]
     )
     sync: SyncSettings = SyncSettings()
     live_actions: bool = Field(False, description="true permits money to move in a live account")

@@ -48,7 +48,7 @@ def _shown(info: Any) -> Any:
 
 
 def _plain(value: Any) -> bool:
-    return isinstance(value, (str, int, bool, Path, list))
+    return isinstance(value, (str, int, float, bool, Path, list))
 
 
 def _toml(value: Any) -> str:
@@ -56,6 +56,6 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     return (
         str(value)
-        if isinstance(value, int)
+        if isinstance(value, (int, float))
         else json.dumps(value if isinstance(value, list) else str(value), ensure_ascii=False)
     )

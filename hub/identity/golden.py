@@ -6,8 +6,8 @@ record before all; billing: the billing system first; opt-outs: the most restric
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,12 +35,14 @@ _ORDERS: dict[str, tuple[str, ...]] = {
 }
 _RESTRICTIVE = frozenset(("opt_out_email", "do_not_call", "is_blocked"))
 _LATEST = frozenset(("language",))
+_SPECIAL = _RESTRICTIVE | _LATEST | {"created_at", "updated_at", "custom"}
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
+_BIRTH, _UPDATED_AT = attrgetter("birth"), attrgetter("updated_at")
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """What one connection says: the body of one live record, and what ranks it."""
 
     birth: str
@@ -51,8 +53,7 @@ class Version:
     body: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A value of the merged body: whose it is, and by which rule it won."""
 
     value: Any
@@ -65,37 +66,47 @@ def read(body: bytes) -> dict[str, Any]:
     return _decode(body)
 
 
-def merge(kind: str, versions: Sequence[Version]) -> bytes:
+def write(body: dict[str, Any]) -> bytes:
+    """Write a body as it is stored."""
+    return _encode(body)
+
+
+def merge(kind: str, versions: Sequence[Version]) -> dict[str, Any]:
     """Merge the bodies of an entity's live records, which come with the one that stands for it first."""
     merged: dict[str, Any] = {}
     for name, choice in choose(kind, versions).items():
-        merged[name] = _with_connection(choice.value, choice.version.connection)
+        merged[name] = value = choice.value
+        if value.__class__ is dict or value.__class__ is list:
+            _name_connection(value, choice.version.connection)
     merged["remote_id"] = versions[0].remote_id
-    return _encode(merged)
+    return merged
 
 
 def choose(kind: str, versions: Sequence[Version]) -> dict[str, Choice]:
     """Say for every field which record's value stands, and why."""
     fields = dict.fromkeys(name for version in versions for name in version.body)
+    usual = _RECORD_FIRST if kind == "order" else _CONTACT
     ranked: dict[tuple[str, ...], list[Version]] = {}
     chosen: dict[str, Choice] = {}
     for name in fields:
         if name.endswith("_raw") and name[:-4] in fields:
             continue
-        order = _ORDERS.get(name, _RECORD_FIRST if kind == "order" else _CONTACT)
+        order = _ORDERS.get(name, usual)
         if order not in ranked:
             ranked[order] = rank(versions, order)
-        chosen[name] = _choice(name, ranked[order])
-        if f"{name}_raw" in fields:
-            version = chosen[name].version
-            chosen[f"{name}_raw"] = Choice(version.body.get(f"{name}_raw"), version, chosen[name].rule)
+        choice = chosen[name] = _choice(name, ranked[order])
+        raw = f"{name}_raw"
+        if raw in fields:
+            chosen[raw] = Choice(choice.version.body.get(raw), choice.version, choice.rule)
     return chosen
 
 
 def rank(versions: Sequence[Version], order: tuple[str, ...]) -> list[Version]:
     """Order by authority; of equal ones the newest first."""
-    newest = sorted(sorted(versions, key=lambda v: v.birth), key=lambda v: v.updated_at, reverse=True)
-    return sorted(newest, key=lambda v: _place(v.connector, order))
+    ranked = sorted(versions, key=_BIRTH)
+    ranked.sort(key=_UPDATED_AT, reverse=True)
+    ranked.sort(key=lambda version: _place(version.connector, order))
+    return ranked
 
 
 def _place(connector: str | None, order: tuple[str, ...]) -> int:
@@ -104,6 +115,16 @@ def _place(connector: str | None, order: tuple[str, ...]) -> int:
 
 
 def _choice(name: str, ranked: list[Version]) -> Choice:
+    if name not in _SPECIAL:
+        for version in ranked:
+            value = version.body.get(name)
+            if value not in _NOTHING:
+                return Choice(value, version, "authority")
+        return Choice(ranked[0].body.get(name), ranked[0], "authority")
+    return _special(name, ranked)
+
+
+def _special(name: str, ranked: list[Version]) -> Choice:
     if name in ("created_at", "updated_at"):
         pick: Callable[..., Version] = min if name == "created_at" else max
         dated = [version for version in ranked if version.body.get(name)]
@@ -113,14 +134,10 @@ def _choice(name: str, ranked: list[Version]) -> Choice:
         return _custom(ranked)
     if name in _RESTRICTIVE:
         ranked, rule = sorted(ranked, key=lambda v: v.body.get(name) is not True), "most restrictive"
-    elif name in _LATEST:
-        ranked, rule = sorted(ranked, key=lambda v: v.updated_at, reverse=True), "latest"
     else:
-        rule = "authority"
-    for version in ranked:
-        if version.body.get(name) not in (None, "", [], {}):
-            return Choice(version.body[name], version, rule)
-    return Choice(ranked[0].body.get(name), ranked[0], rule)
+        ranked, rule = sorted(ranked, key=_UPDATED_AT, reverse=True), "latest"
+    best = next((version for version in ranked if version.body.get(name) not in _NOTHING), ranked[0])
+    return Choice(best.body.get(name), best, rule)
 
 
 def _custom(ranked: list[Version]) -> Choice:
@@ -130,12 +147,11 @@ def _custom(ranked: list[Version]) -> Choice:
     return Choice(value, ranked[0], "authority, name by name")
 
 
-def _with_connection(value: Any, connection: str) -> Any:
+def _name_connection(value: Any, connection: str) -> None:
     """Say in references to records which connection they are of."""
     for ref in references(value):
         if "table" in ref:
             ref["connection"] = connection
-    return value
 
 
 def references(value: Any) -> Iterator[dict[str, Any]]:

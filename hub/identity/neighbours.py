@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from hub.identity.rules import Member, is_common, proves
 from hub.records import birth_id
 from hub.store import Sources, Tx
-from hub.store.dialect import ANY, array
+from hub.store.dialect import ANY, EACH, array
 
 _MANY = 64
 """More holders of one value than this are not looked at one by one."""
@@ -19,7 +18,7 @@ _FROM = "FROM record AS r LEFT JOIN link AS l ON l.rid = r.rid"
 _BY_RID = f"SELECT {_COLUMNS} {_FROM} WHERE r.rid IN {ANY}"
 _BY_ENTITY = f"SELECT {_COLUMNS} {_FROM} WHERE r.entity_id IN {ANY}"
 _BY_REMOTE = f"""
-SELECT {_COLUMNS} FROM json_each(?) AS wanted
+SELECT {_COLUMNS} FROM {EACH} AS wanted
 CROSS JOIN state AS s ON s.source_id = ? AND s.remote_id = wanted.value
 CROSS JOIN record AS r ON r.rid = s.rid LEFT JOIN link AS l ON l.rid = r.rid
 """  # noqa: S608
@@ -27,7 +26,7 @@ CROSS JOIN record AS r ON r.rid = s.rid LEFT JOIN link AS l ON l.rid = r.rid
 
 def _by_value(inner: str) -> str:
     return f"""
-SELECT wanted.value, {_COLUMNS} FROM json_each(?) AS wanted
+SELECT wanted.value, {_COLUMNS} FROM {EACH} AS wanted
 CROSS JOIN record AS r ON r.rid IN ({inner} LIMIT {_MANY + 1}) LEFT JOIN link AS l ON l.rid = r.rid
 """  # noqa: S608
 
@@ -40,7 +39,7 @@ _BY_SHARED = {
 }
 
 
-@dataclass
+@dataclass(slots=True)
 class Stored:
     """A record as it is stored; `reason` is that of its link, None if it has none."""
 
@@ -60,7 +59,7 @@ class Stored:
     connector: str | None = None
     shared: tuple[str, ...] = ()
 
-    @cached_property
+    @property
     def member(self) -> Member:
         return Member(self.rid, self.connection, self.remote_id, self.birth, self.external_ref, self.shared, self.name)
 
@@ -75,6 +74,25 @@ class Neighbourhood:
     stored: dict[int, Stored] = field(default_factory=dict)
     common: set[str] = field(default_factory=set)
     asked: dict[str, set[str]] = field(default_factory=dict)
+    met: set[int] = field(default_factory=set)
+    claimed: set[str] = field(default_factory=set)
+
+    def involved(self) -> list[Member]:
+        """Give the records that have anything to do with another; the rules need not look at the rest."""
+        return [one.member for one in self.stored.values() if not self._alone(one)]
+
+    def lonely(self) -> list[Stored]:
+        """Give the records that share nothing with any other and never did."""
+        return [one for one in self.stored.values() if self._alone(one)]
+
+    def _alone(self, one: Stored) -> bool:
+        return (
+            one.reason is None
+            and one.external_ref is None
+            and one.rid not in self.met
+            and one.remote_id not in self.claimed
+            and one.birth not in self.claimed
+        )
 
 
 def values_of(tx: Tx, kind: str, rids: Iterable[int]) -> set[str]:
@@ -123,7 +141,10 @@ def _take(hood: Neighbourhood, rows: Iterable[Any]) -> list[Stored]:
     for one in fresh.values():
         source = hood.sources.by_id[one.source_id]
         one.connection, one.connector = source.connection, source.connector
-        one.birth = birth_id(hood.kind, source.connection, source.name, one.remote_id)
+        if one.reason is None:
+            one.birth = one.entity_id  # what was never joined has its own entity
+        else:
+            one.birth = birth_id(hood.kind, source.connection, source.name, one.remote_id)
         value = one.email if hood.kind == "customer" else one.number if hood.kind == "order" else None
         one.shared = (value,) if value else tuple(domains.get(one.rid, ()))
     return list(fresh.values())
@@ -138,6 +159,10 @@ def _by(hood: Neighbourhood, what: str, sql: str, values: set[str]) -> list[Stor
         rows.setdefault(value, []).append(row)
     found = []
     for value, holders in rows.items():
+        if what == "external_ref":
+            hood.claimed.add(value)
+        elif len(holders) > 1:
+            hood.met.update(row[0] for row in holders)
         if _too_many(hood, holders):
             hood.common.add(value)
             holders = [row for row in holders if row[-1] is not None]
@@ -168,7 +193,9 @@ def _named(hood: Neighbourhood, values: set[str]) -> list[Stored]:
         return []
     found = []
     for source in hood.sources.of_kind(hood.kind):
-        found += _take(hood, hood.tx.execute(_BY_REMOTE, (wanted, source.id)))
+        rows = hood.tx.execute(_BY_REMOTE, (wanted, source.id)).fetchall()
+        hood.met.update(row[0] for row in rows)
+        found += _take(hood, rows)
     aliases = hood.tx.execute(f"SELECT entity_id FROM alias WHERE id IN {ANY}", (wanted,))  # noqa: S608
     return found + _entities(hood, values | {row[0] for row in aliases})
 

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 COMMON = 5
 """A value that more records than this carry in one connection says nothing about who they are."""
@@ -30,8 +31,7 @@ _HUB_ID = re.compile(r"[a-z]{3}_[a-z2-7]{24}")
 _WORD = re.compile(r"\w+")
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """
     A record as the rules see it.
 

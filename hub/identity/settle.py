@@ -59,7 +59,7 @@ def settle(
     the rules say what is already written, nothing is.
     """
     found = gather(tx, sources, kind, touched, former=former)
-    groups = partition((one.member for one in found.stored.values()), kind, common=frozenset(found.common))
+    groups = partition(found.involved(), kind, common=frozenset(found.common))
     case = _Case(kind, found, touched, new)
     for group in groups:
         case.groups[group.id] = [found.stored[member.rid] for member in group.members]
@@ -67,9 +67,14 @@ def settle(
     changed = [group for group in groups if _changed(case, group)]
     bodies = _bodies(tx, [one for group in changed for one in _needing_bodies(case, group)])
     plan = Plan(clock.text(clock.now()))
+    for one in found.lonely():
+        if one.rid in touched:
+            plan.note(_change(one.rid not in new, alive=one.deleted_at is None), one.entity_id)
     for group in changed:
         _tell(plan, case, group)
         _write_group(plan, case, group, bodies)
+    for group in groups:
+        _write_reasons(plan, case, group)
     plan.write(tx)
     return plan.changes
 
@@ -112,11 +117,15 @@ def _bodies(tx: Tx, records: list[Stored]) -> dict[int, dict[str, Any]]:
     return {rid: golden.read(body) for rid, body in tx.execute(sql, (array(one.rid for one in records),))}
 
 
+def _change(known: bool, *, alive: bool) -> str:
+    return "deleted" if not alive else "updated" if known else "created"
+
+
 def _tell(plan: Plan, case: _Case, group: Group) -> None:
     records = case.groups[group.id]
     before = {one.entity_id for one in records if one.rid not in case.new}
     alive = any(one.deleted_at is None for one in records)
-    plan.note("updated" if alive and before else "created" if alive else "deleted", group.id)
+    plan.note(_change(bool(before), alive=alive), group.id)
     for former in sorted(before - {group.id}):
         plan.note("split" if former in case.groups else "merged", [former, group.id])
 
@@ -133,18 +142,23 @@ def _write_group(plan: Plan, case: _Case, group: Group, bodies: dict[int, dict[s
         body = bodies[one.rid]
         times = [version.updated_at for version in versions] if one is head and merged else []
         updated_at = max([*times, _updated_at(body)]) or one.updated_at
-        status = (golden.read(merged) if one is head and merged else body).get("status")
-        plan.heads.append((group.id, one is head, merged if one is head else None, status, updated_at, one.rid))
-    _write_links(plan, group, records)
+        status = (merged if one is head and merged else body).get("status")
+        written = golden.write(merged) if one is head and merged else None
+        plan.heads.append((group.id, one is head, written, status, updated_at, one.rid))
+    _write_aliases(plan, group, records)
 
 
-def _write_links(plan: Plan, group: Group, records: list[Stored]) -> None:
+def _write_aliases(plan: Plan, group: Group, records: list[Stored]) -> None:
     plan.aliases += [(one.birth, group.id, plan.at) for one in records if one.birth != group.id]
     plan.revived.append(group.id)
     if len(records) == 1:
         plan.unlinked.append(records[0].rid)
-        return
-    for one in records:
+
+
+def _write_reasons(plan: Plan, case: _Case, group: Group) -> None:
+    """Link the records of an entity, each with why it is there: that may change although the entity does not."""
+    records = case.groups[group.id]
+    for one in records if len(records) > 1 else ():
         reason = group.reasons[one.rid]
         if one.entity_id != group.id or one.reason != reason:
             plan.links.append((one.rid, group.id, reason, f"{AUTHOR}:{reason}", plan.at))

@@ -26,7 +26,8 @@ class PageCommit:
 
     `read_at` is when the request was sent. `scan` is the full pass this page belongs to, `fresh` if it is the first of
     one that begins anew. `advance=False` (webhooks, fetches) leaves the stream's cursor alone. `fuse` is the share of a
-    table that a scan may delete at once.
+    table that a scan may delete at once. `elements` are tables made of what is inside the stream's records: ids that
+    the page names as deleted are not theirs.
     """
 
     connection: str
@@ -41,6 +42,7 @@ class PageCommit:
     fresh: bool = False
     advance: bool = True
     fuse: float = 0.2
+    elements: frozenset[str] = frozenset()
 
     @cached_property
     def read_ms(self) -> int:
@@ -169,8 +171,9 @@ def _register(work: PageWork, table: "TableRows") -> Source:
 
 
 def _table(work: PageWork, source: Source, table: "TableRows") -> TableCounts:
-    absent = set(work.commit.page.deleted) | set(table.deleted)
-    counts = TableCounts(table.kind, table.read + len(work.commit.page.deleted), skipped=table.skipped)
+    named = () if table.table in work.commit.elements else work.commit.page.deleted
+    absent = {*named, *table.deleted}
+    counts = TableCounts(table.kind, table.read + len(named), skipped=table.skipped)
     known = rows.known(work.tx, source.id, [*(row.remote_id for row in table.rows), *absent, *table.untaken])
     counts.changed = rows.write(work, source, [row for row in table.rows if row.remote_id not in absent], known)
     lost = {remote_id for remote_id in (*absent, *table.untaken) if remote_id in known}

@@ -62,7 +62,13 @@ def full_name(found: Promoted) -> str | None:
 
 def entity_key(kind: str, by: str, value: str) -> str:
     """Give a reference to an entity in the form it is filtered by."""
-    return f"{kind}.{by}={value}"
+    return f"{kind}.{by}={comparable(by, value)}"
+
+
+def comparable(by: str, value: str) -> str:
+    """Give the value of a unified field in the form its column has."""
+    normal = {"email": email_key, "phone": phone_key}.get(by)
+    return (normal(value) if normal else value) or value
 
 
 class Keys:

@@ -9,8 +9,8 @@ from hub.ledger.rows import CLOSED, OPEN, Run, RunState, Step, StepState, new_ru
 
 __all__ = [
     "CLOSED",
-    "Closing",
     "OPEN",
+    "Closing",
     "Ledger",
     "Lost",
     "Move",

@@ -31,7 +31,7 @@ _STEP_AT = _STEP + " WHERE run_id = ? AND number = ?"
 _INSERT_RUN = f"INSERT INTO run ({', '.join(RUN_COLUMNS)}) VALUES ({', '.join('?' * len(RUN_COLUMNS))})"  # noqa: S608
 _INSERT_STEP = f"INSERT INTO step ({', '.join(STEP_COLUMNS)}) VALUES ({', '.join('?' * len(STEP_COLUMNS))})"  # noqa: S608
 _BEGIN = (
-    "UPDATE step SET state = 'sending', attempt = attempt + 1, updated_at = ?,"
+    "UPDATE step SET state = 'sending', attempt = attempt + 1, updated_at = ?, sent_at = ?,"
     " first_sent_at = COALESCE(first_sent_at, ?) WHERE run_id = ? AND number = ? AND attempt = ?"
     " AND state IN (?, ?, ?) AND EXISTS (SELECT 1 FROM run WHERE id = run_id AND lease_owner = ?)"
 )
@@ -158,25 +158,17 @@ class Ledger:
 
     def _insert(self, tx: Any, new: NewRun, owner: str) -> Run:
         at, open_ = now(), new.state in OPEN
-        made: dict[str, Any] = {name: getattr(new, name, None) for name in RUN_COLUMNS}
-        made |= {"created_at": at, "updated_at": at, "lease_owner": owner if open_ else None}
-        made["lease_until"] = now(plus_s=self.lease_s) if open_ else None
-        tx.execute(_INSERT_RUN, tuple(made.values()))
-        run = Run(**made)
+        given: dict[str, Any] = {name: getattr(new, name, None) for name in RUN_COLUMNS}
+        given |= {"created_at": at, "updated_at": at, "lease_owner": owner if open_ else None}
+        given["lease_until"] = now(plus_s=self.lease_s) if open_ else None
+        tx.execute(_INSERT_RUN, tuple(given.values()))
+        run = Run(**given)
         for number, step in enumerate(new.steps):
-            row = (
-                new.id,
-                number,
-                step.connection,
-                "planned",
-                0,
-                vendor_key(new.id, number),
-                step.call,
-                None,
-                None,
-                None,
-                at,
-            )
+            made: dict[str, Any] = dict.fromkeys(STEP_COLUMNS)
+            made |= {"run_id": new.id, "number": number, "connection": step.connection}
+            made |= {"state": "planned", "attempt": 0, "vendor_key": vendor_key(new.id, number)}
+            made |= {"call": step.call, "updated_at": at}
+            row = tuple(made.values())
             tx.execute(_INSERT_STEP, row)
             run.steps.append(step_of(row))
         return run
@@ -209,7 +201,7 @@ class Ledger:
         states = ("sending", "unknown", "absent") if again else ("planned",) * 3
         at = now()
         with self.database.write() as tx:
-            moved = tx.execute(_BEGIN, (at, at, step.run_id, step.number, step.attempt, *states, owner)).rowcount
+            moved = tx.execute(_BEGIN, (at, at, at, step.run_id, step.number, step.attempt, *states, owner)).rowcount
             if not moved:
                 raise Lost
             until = (now(plus_s=self.lease_s), step.run_id)
@@ -237,6 +229,12 @@ class Ledger:
         """Write the run's state and answer, and give its lease back."""
         with self.database.write() as tx:
             tx.execute(_FINISH, (state, result, now(), run_id))
+
+    def amend(self, run_id: str, state: RunState, result: bytes) -> None:
+        """Replace the answer of a run that is still as it was left: in this state, and in nobody's hands."""
+        sql = "UPDATE run SET result = ? WHERE id = ? AND state = ? AND lease_owner IS NULL"
+        with self.database.write() as tx:
+            tx.execute(sql, (result, run_id, state))
 
 
 def vendor_key(run_id: str, number: int) -> str:

@@ -27,6 +27,7 @@ class Step(msgspec.Struct, kw_only=True):
     outcome: bytes | None
     error: bytes | None
     first_sent_at: str | None
+    sent_at: str | None
     updated_at: str
 
 

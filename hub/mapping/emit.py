@@ -232,25 +232,27 @@ class Writer:
 
     def object(self, rule: Object, entry: Entry, scope: Scope) -> str:
         pairs, parts = self.members(rule.entries, scope, f"{entry.path}.")
-        var = self.code.var()
+        var, made = self.code.var(), f"{{{', '.join(f'{name!r}: {value}' for name, value in pairs)}}}"
         if parts and entry.path != "custom":
             null = " and ".join(f"{part} is None" for part in parts)
-            self.code.line(f"{var} = None if {null} else {{{', '.join(pairs)}}}")
+            self.code.line(f"{var} = None if {null} else {made}")
         else:
-            self.code.line(f"{var} = {{{', '.join(pairs)}}}")
+            self.code.line(f"{var} = {made}")
         return var
 
-    def members(self, entries: tuple[Entry, ...], scope: Scope, prefix: str) -> tuple[list[str], list[str]]:
+    def members(self, entries: tuple[Entry, ...], scope: Scope, prefix: str) -> tuple[list[tuple[str, str]], list[str]]:
         """Write the parts of an object; give its pairs, and the variables that are not constants."""
-        explicit, pairs, parts = {entry.name for entry in entries}, [], []
+        explicit = {entry.name for entry in entries}
+        pairs: list[tuple[str, str]] = []
+        parts: list[str] = []
         for entry in entries:
             named = Entry(entry.name, f"{prefix}{entry.name}", entry.field, entry.rule)
             value, raw = self.entry(named, scope)
-            pairs.append(f"{entry.name!r}: {value}")
+            pairs.append((entry.name, value))
             if not isinstance(entry.rule, Value):
                 parts.append(value)
             if entry.field.enum is not None and f"{entry.name}_raw" not in explicit:
-                pairs.append(f"'{entry.name}_raw': {raw}")
+                pairs.append((f"{entry.name}_raw", raw))
         return pairs, parts
 
 

@@ -18,7 +18,8 @@ class Plan:
     """
     How one field is written: to a path, by its `parts`, or not at all because the table's records all have `constant`.
 
-    `values` is the vendor's word per unified one, None where values go as they are.
+    `values` is the vendor's word per unified one, None where values go as they are. `currency` is the only one that the
+    field can have.
     """
 
     place: Place
@@ -30,6 +31,7 @@ class Plan:
     null: Any = None
     fixed: Any = MISSING
     unit: str | None = None
+    currency: str | None = None
     inputs: tuple[str, ...] = ()
     constant: Any = MISSING
     parts: "Mapping[str, Plan]" = dataclasses.field(default_factory=dict)
@@ -117,8 +119,7 @@ def inverted(place: Place, entry: Entry) -> Plan:
     if isinstance(rule, Refer):
         return Plan(place, entry.field, to=_path(place, rule.source), convert=_backward(place, rule.source))
     if isinstance(rule, Amount):
-        source = rule.source
-        return Plan(place, entry.field, to=_path(place, source), convert=_backward(place, source), unit=rule.unit)
+        return _amount(place, entry.field, rule)
     if isinstance(rule, (Each, When, Object)):
         word = {Each: "a list made with `each`", When: "`when`", Object: "a nested object"}[type(rule)]
         _not_invertible(place, word)
@@ -129,6 +130,12 @@ def inverted(place: Place, entry: Entry) -> Plan:
         convert=_backward(place, rule),
         values=_inverse_values(place, rule, entry.field),
     )
+
+
+def _amount(place: Place, field: Field, rule: Amount) -> Plan:
+    only = rule.currency.value if isinstance(rule.currency, Value) else None
+    convert = _backward(place, rule.source)
+    return Plan(place, field, to=_path(place, rule.source), convert=convert, unit=rule.unit, currency=only)
 
 
 def _not_invertible(place: Place, what: str) -> NoReturn:

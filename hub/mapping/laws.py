@@ -206,6 +206,8 @@ def samples_of(table: Table, entry: Entry, plan: Plan) -> tuple[Any, ...]:
         return ([one],) if field.many else (one,)
     if shape_of(field) == "any":
         return _loose(entry, plan)
+    if isinstance(entry.rule, Amount):
+        return ({"amount": 1250, "currency": plan.currency or "EUR"},)
     values = _MEANT.get(field.name) or _SAMPLES.get(shape_of(field), ())
     return tuple([value] for value in values) if field.many else values
 

@@ -80,10 +80,18 @@ def _record(writer: Writer, table: Table, scope: Scope) -> None:
                 code.line("continue")
         stamp = _stamp(writer, table, scope)
         pairs, _ = writer.members(table.entries, scope, "")
-        code.line(f"b = encode({{{', '.join(['{!r}: k'.format('remote_id'), *pairs])}}})")
+        code.line(f"b = encode({_body(code, pairs)})")
         code.line(f"rows.append(Row(k, b, digest(b), {stamp}, i))")
     with code.block("except ERRORS as x:"):
         code.line("rejects.append(Reject(TABLE, k, f, reason(x), i))")
+
+
+def _body(code: Code, pairs: list[tuple[str, str]]) -> str:
+    """Write the record to encode: a struct, which is made and encoded faster than a dict of the same members."""
+    names = ["remote_id", *(name for name, _ in pairs)]
+    slots = [f"g{at}" for at in range(len(names))]
+    made = msgspec.defstruct("Body", slots, rename=dict(zip(slots, names, strict=True)), gc=False)
+    return f"{code.const(made)}({', '.join(['k', *(value for _, value in pairs)])})"
 
 
 def _key(writer: Writer, table: Table, scope: Scope) -> str:

@@ -179,6 +179,8 @@ def what_came(body: bytes, at: str = "@") -> str:
         return f"HTML or XML ({len(body)} bytes)"
     try:
         document = msgspec.json.decode(body)
+    except RecursionError:
+        return f"JSON that is nested too deeply ({len(body)} bytes)"
     except _FAULTS as exc:
         if start in b"{[":
             cut = "truncated" if "truncated" in str(exc) else "broken"

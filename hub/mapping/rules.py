@@ -23,6 +23,7 @@ from hub.mapping.spec import (
     When,
     Where,
 )
+from hub.mapping.times import zone_of
 from hub.mapping.words import Place
 from hub.records import KINDS, Field, Visibility
 
@@ -123,6 +124,11 @@ def _check_options(place: Place, options: dict[str, Any]) -> None:
         if name in types and (type(value) is not types[name] or value == ""):
             wanted = "a string" if types[name] is str else "a whole number"
             place.under(name).fail(f"expected {wanted}, found {words.kind_of(value)}")
+    if "zone" in options:
+        try:
+            zone_of(options["zone"])
+        except ValueError as exc:
+            place.under("zone").fail(f'{exc}; expected an IANA name such as "Europe/Berlin"')
 
 
 def _from(place: Place, rule: dict[str, Any], field: Field, known: Known) -> From:

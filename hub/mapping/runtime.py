@@ -3,14 +3,12 @@
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from hub.errors import HubError, Invalid
 from hub.mapping.converters import decimal, json_text, text
 from hub.mapping.times import shown, sortable, time
 from hub.money import currency_code, from_major
 
-ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, HubError, msgspec.MsgspecError)
+ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, HubError)
 """What bad input raises, in the hub's code or in a plugin's converter: the record is rejected, the page goes on."""
 
 

@@ -65,7 +65,8 @@ def phone(text: str, region: str | None = None) -> str | None:
         number = phonenumbers.parse(raw, region)
     except phonenumbers.NumberParseException:
         return raw or None
-    if number.extension or not phonenumbers.is_possible_number(number):
+    short = len(str(number.national_number)) < 5
+    if short or number.extension or not phonenumbers.is_possible_number(number):
         return raw
     return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 

@@ -39,9 +39,7 @@ def zone_of(name: str) -> ZoneInfo:
         raise ValueError(f'no time zone "{name}"') from exc
 
 
-def _offset(text: str | None, zone: str | None) -> Any:
-    if not text:
-        return zone_of(zone) if zone else UTC
+def _offset(text: str) -> timezone:
     if text[0] not in "+-":
         return UTC
     digits = text[1:].replace(":", "").ljust(4, "0")
@@ -57,8 +55,10 @@ def parse_iso(text: str, zone: str | None = None) -> datetime:
     year, month, day, hour, minute, second, fraction, offset = match.groups()
     micro = int(((fraction or "") + "000000")[:6])
     clock = (int(hour or 0), int(minute or 0), int(second or 0), micro)
+    local = zone_of(zone) if zone and not offset else UTC
     try:
-        return datetime(int(year), int(month), int(day), *clock, tzinfo=_offset(offset, zone)).astimezone(UTC)
+        moment = datetime(int(year), int(month), int(day), *clock, tzinfo=_offset(offset) if offset else local)
+        return moment.astimezone(UTC)
     except (ValueError, OverflowError) as exc:
         raise ValueError(f"{shown(text)} is no time that exists") from exc
 
@@ -81,7 +81,7 @@ def epoch(value: Any, per_s: int) -> str:
     """Give RFC 3339 UTC for seconds (or `per_s` parts of one) since 1970. Raises ValueError."""
     number = _number(value)
     try:
-        micros = int(number * 1_000_000 / per_s)
+        micros = int(number * (1_000_000 // per_s))
         return iso(EPOCH + timedelta(microseconds=micros))
     except (OverflowError, ValueError, ArithmeticError) as exc:
         raise ValueError(f"{shown(value)} is out of the range of times") from exc

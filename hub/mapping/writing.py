@@ -175,6 +175,8 @@ def _money(plan: Plan, value: Any) -> Any:
         if type(members.get("amount")) is not int:
             plan.place.fail("expected an amount in minor units as a whole number")
         value = Money(members["amount"], currency_code(members.get("currency", "")))
+    if plan.currency not in (None, value.currency):
+        plan.place.fail(f"amounts are always in {plan.currency} here, found {value.currency}")
     return value.amount if plan.unit == "minor" else to_major(value)
 
 

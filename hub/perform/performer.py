@@ -1,5 +1,6 @@
 """The door to this room: take a request, plan it, write it down, work it, answer."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from hub.perform.plan import Kept, Plan, Planner, kept, kept_of
 from hub.perform.send import caught
 from hub.perform.wall import wall
 from hub.perform.words import call_for, planned_json
-from hub.perform.work import Worker
+from hub.perform.work import IN_FLIGHT, Worker
 from hub.plugins import Plugins
 from hub.policy import Policy
 from hub.store import Store
@@ -36,6 +37,7 @@ from hub.store import Store
 HARMLESS = frozenset({"set", "version", "upsert"})
 """Strategies under which the same action again changes nothing; only others are checked for duplicates."""
 _PAUSE_S = 0.02
+log = logging.getLogger("hub.perform")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Performer:
         self.policy = policy
         self.plugins = plugins
         self.neighbours = neighbours
+        self.in_flight = IN_FLIGHT
         self.sleep: Callable[[float], None] = time.sleep
 
     def run(self, request: Request, principal: Principal) -> Result:
@@ -226,31 +229,37 @@ class Performer:
 
     def _work(self, run: Run, owner: str) -> Result:
         """Work a run whose lease is ours, settle it, and read anew what it touched."""
+        try:
+            result, done = self._settled(run, owner)
+        except Lost:
+            return self._as_it_stands(self.ledger.get(run.id))
+        except BaseException:
+            self.ledger.release(run.id, owner=owner)
+            raise
+        log.info("%s %s: %s", run.id, run.action, result.status)
+        missed = [text for connection, outcome in done for text in self._read_back(connection, outcome)]
+        if missed:
+            result.warnings += missed
+            self.ledger.amend(run.id, result.status, result.as_json())
+        return result
+
+    def _settled(self, run: Run, owner: str) -> tuple[Result, list[tuple[Connection, Outcome]]]:
+        """Work the open steps; the last one closes the run in the same transaction."""
         plan = kept_of(run.plan)
-        action = action_class(self.plugins.actions, run.action).model_validate(plan.action)
         answered: list[Result] = []
+        action = action_class(self.plugins.actions, run.action).model_validate(plan.action)
 
         def closing(step: Step) -> tuple[RunState, bytes]:
             run.steps[step.number] = step
             answered.append(self._answer(run, plan))
             return answered[-1].status, answered[-1].as_json()
 
-        try:
-            done = Worker(self.ledger, owner, self.connections.open).work(run, action, closing)
-            if not answered:
-                answered.append(self._answer(run, plan))
-                self.ledger.finish(run.id, answered[-1].status, answered[-1].as_json())
-        except Lost:
-            return self._as_it_stands(self.ledger.get(run.id))
-        except BaseException:
-            self.ledger.release(run.id, owner=owner)
-            raise
-        result = answered[-1]
-        missed = [text for connection, outcome in done for text in self._read_back(connection, outcome)]
-        if missed:
-            result.warnings += missed
-            self.ledger.finish(run.id, result.status, result.as_json())
-        return result
+        worker = Worker(self.ledger, owner, self.connections.open, self.in_flight)
+        done = worker.work(run, action, closing)
+        if not answered:
+            answered.append(self._answer(run, plan))
+            self.ledger.finish(run.id, answered[-1].status, answered[-1].as_json())
+        return answered[-1], done
 
     def _answer(self, run: Run, plan: Kept) -> Result:
         settings = self.connections.settings.connections

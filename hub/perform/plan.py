@@ -238,7 +238,7 @@ def _live_money_off(action: Action, connection: Connection, verdict: Verdict) ->
 
 def _unknown(action: Action) -> HubError:
     kind, field = (action.on.kind, action.on.field) if action.on else ("record", "")
-    return NotFound(f"{action.name}: there is no such {kind}", code=f"unknown_{kind}", field_path=f"input.{field}")
+    return NotFound(f"{action.name}: there is no such {kind}", field_path=f"input.{field}")
 
 
 def _planned(

@@ -22,6 +22,8 @@ from hub.perform.words import call_for, planned_of
 
 NATIVE_WINDOW = timedelta(hours=1)
 """How long a vendor surely remembers a key: Zendesk two hours, Stripe at least 24."""
+IN_FLIGHT = timedelta(seconds=60)
+"""How long a request may be under way after its sender died; before that, not finding it proves nothing."""
 ATTENTION_AFTER = timedelta(hours=24)
 """How long a run may stay unknown before a person is asked."""
 
@@ -36,6 +38,7 @@ class Work:
     action: Action
     step: Step
     call: Call
+    in_flight: timedelta
     closing: Closing | None = None
     finished: list[Outcome] = field(default_factory=list)
 
@@ -45,7 +48,7 @@ class Work:
             self._send()
         elif self.step.state in ("sending", "unknown"):
             error = Unknown(f"{self.connection.name}: {self.action.name}: sent, and its answer was lost")
-            self._resolve(Doubtful(error, resend=not self._handed_over()), may_resend=True)
+            self._resolve(Doubtful(error, resend=not self._handed_over()), may_resend=True, trust_absent=self._landed())
 
     def _send(self) -> None:
         self.step = self.ledger.begin(self.step, owner=self.owner)
@@ -61,12 +64,12 @@ class Work:
         else:
             self._settle(Move("failed", error=_failure(got)))
 
-    def _resolve(self, doubt: Doubtful, *, may_resend: bool) -> None:
+    def _resolve(self, doubt: Doubtful, *, may_resend: bool, trust_absent: bool = True) -> None:
         answer = ask(self.connection, self.action, self.call)
         if isinstance(answer, Found):
             self._done(answer.outcome)
             return
-        absent = isinstance(answer, Absent)
+        absent = isinstance(answer, Absent) and trust_absent
         if may_resend and (absent or (doubt.resend and self._key_still_known())):
             self.step = self.ledger.begin(self.step, owner=self.owner, again=True)
             self._take(attempt(self.connection, self.action, self.call), may_resend=False)
@@ -77,6 +80,10 @@ class Work:
             return
         outcome = None if doubt.outcome is None else _json(doubt.outcome)
         self._settle(Move("unknown", outcome=outcome, error=_failure(Failed(doubt.error))))
+
+    def _landed(self) -> bool:
+        """Say whether what a process sent before it died must have reached the vendor by now, or never will."""
+        return _age(self.step.sent_at) >= self.in_flight
 
     def _key_still_known(self) -> bool:
         """With a vendor's own key the same request again does no harm, as long as the vendor remembers the key."""
@@ -105,6 +112,7 @@ class Worker:
     ledger: Ledger
     owner: str
     opener: Callable[[str], Connection]
+    in_flight: timedelta
 
     def work(self, run: Run, action: Action, closing: Closing) -> list[tuple[Connection, Outcome]]:
         """
@@ -117,7 +125,7 @@ class Worker:
         for step in open_steps:
             planned, connection = planned_of(step.call), self.opener(step.connection)
             call = call_for(connection, action, planned, run_id=run.id, key=step.vendor_key)
-            work = Work(self.ledger, self.owner, connection, action, step, call)
+            work = Work(self.ledger, self.owner, connection, action, step, call, self.in_flight)
             work.closing = closing if step is open_steps[-1] else None
             work.go()
             run.steps[step.number] = work.step

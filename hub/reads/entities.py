@@ -9,12 +9,12 @@ from hub.identity import golden
 from hub.reads.refs import Resolver
 from hub.records import KINDS
 from hub.store import Sources, Store, Tx, clock, raw
-from hub.store.dialect import ANY, array
+from hub.store.dialect import ANY, array, using
 
 _encode = msgspec.json.Encoder().encode
 _RECORDS = f"""
 SELECT rid, entity_id, source_id, remote_id, head, deleted_at, read_at, url, body, golden
-FROM record INDEXED BY record_entity WHERE entity_id IN {ANY} ORDER BY entity_id, head DESC, source_id, remote_id
+FROM record {using("record_entity")} WHERE entity_id IN {ANY} ORDER BY entity_id, head DESC, source_id, remote_id
 """  # noqa: S608
 _READ_AT = "SELECT connection, stream, read_at FROM cursor"
 

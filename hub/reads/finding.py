@@ -5,7 +5,7 @@ import re
 from hub.connector import Target
 from hub.errors import Invalid
 from hub.identity import golden
-from hub.ingest.promoted import email_key, phone_key
+from hub.ingest.promoted import comparable, email_key, phone_key
 from hub.reads.entities import stored, survivor
 from hub.reads.refs import by_record, by_value
 from hub.records import KINDS
@@ -36,23 +36,23 @@ def resolve_target(store: Store, reference: str, kind: str) -> list[Target]:
 def entity_of(tx: Tx, sources: Sources, reference: str, kind: str) -> str | None:
     """Give the id of the entity that a reference means, or None."""
     if _HUB_ID.fullmatch(reference):
-        found = survivor(tx, reference) if reference.startswith(f"{KINDS[kind].prefix}_") else None
-        row = tx.execute("SELECT 1 FROM record WHERE entity_id = ? LIMIT 1", (found,)).fetchone()
-        return found if row else None
+        meant = survivor(tx, reference) if reference.startswith(f"{KINDS[kind].prefix}_") else None
+        row = tx.execute("SELECT 1 FROM record WHERE entity_id = ? LIMIT 1", (meant,)).fetchone()
+        return meant if row else None
     connection, _, rest = reference.partition("/")
     stream, _, remote_id = rest.partition("/")
-    if not remote_id:
-        return None
+    found: list[tuple[str, str | None]] = []
     for source in sources.of_kind(kind):
         if source.connection == connection and stream in (source.stream, source.name):
-            row = tx.execute(_ONE, (source.id, remote_id)).fetchone()
-            if row:
-                return str(row[0])
-    return None
+            found += tx.execute(_ONE, (source.id, remote_id)).fetchall()
+    # a record may have moved from one table of its stream to another: the living one is meant
+    found.sort(key=lambda row: row[1] is not None)
+    return str(found[0][0]) if found else None
 
 
 _ONE = """
-SELECT r.entity_id FROM state AS s CROSS JOIN record AS r ON r.rid = s.rid WHERE s.source_id = ? AND s.remote_id = ?
+SELECT r.entity_id, r.deleted_at FROM state AS s CROSS JOIN record AS r ON r.rid = s.rid
+WHERE s.source_id = ? AND s.remote_id = ?
 """
 
 
@@ -123,4 +123,5 @@ def _customers_of(tx: Tx, sources: Sources, ids: set[str]) -> list[str]:
 def _meant(tx: Tx, sources: Sources, connection: str, ref: dict[str, str]) -> set[str]:
     if "table" in ref:
         return set(by_record(tx, sources, (connection, ref["table"]), [ref["remote_id"]]).values())
-    return by_value(tx, ref["kind"], ref["by"], [ref["value"]]).get(ref["value"], set())
+    value = comparable(ref["by"], ref["value"])
+    return by_value(tx, ref["kind"], ref["by"], [value]).get(value, set())

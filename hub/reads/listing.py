@@ -16,7 +16,7 @@ from hub.reads.entities import render, stored
 from hub.reads.finding import entity_of
 from hub.records import KINDS
 from hub.store import Sources, Store, Tx, clock
-from hub.store.dialect import ANY, array
+from hub.store.dialect import ANY, array, using
 
 LIMIT = 200
 _encode = msgspec.json.Encoder().encode
@@ -76,7 +76,7 @@ class Query:
 
     def among(self, column: str, condition: str, *values: Any) -> None:
         """Keep entities one of whose records meets the condition, which an index on the column answers."""
-        inner = f"SELECT entity_id FROM record INDEXED BY record_{column} WHERE {column} {condition}"  # noqa: S608
+        inner = f"SELECT entity_id FROM record {using(f'record_{column}')} WHERE {column} {condition}"  # noqa: S608
         self.where(f"entity_id IN ({inner} AND kind = ?)", *values)
         self.narrow = True
 
@@ -84,7 +84,7 @@ class Query:
         # SQLite would walk the whole list in order rather than look up the few entities that are asked for.
         index, way = "record_entity" if self.narrow else "record_listed", "ASC" if self.ascending else "DESC"
         return f"""
-        SELECT entity_id, updated_at, rid FROM record INDEXED BY {index}
+        SELECT entity_id, updated_at, rid FROM record {using(index)}
         WHERE {" AND ".join(self.conditions)} ORDER BY updated_at {way}, rid {way} LIMIT ?
         """  # noqa: S608
 

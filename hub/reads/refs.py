@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.identity.golden import references
+from hub.ingest.promoted import comparable
 from hub.store import Sources, Tx
-from hub.store.dialect import ANY, array
+from hub.store.dialect import ANY, array, using
 
 _BY_KEY = f"""
 SELECT s.remote_id, r.entity_id, r.deleted_at FROM state AS s CROSS JOIN record AS r ON r.rid = s.rid
-WHERE s.source_id = ? AND s.remote_id IN {ANY} AND s.rid IS NOT NULL
+WHERE s.source_id = ? AND s.remote_id IN {ANY}
 """  # noqa: S608
 _COLUMNS = frozenset(("number", "external_ref", "email", "phone"))
 
@@ -43,10 +44,11 @@ class Resolver:
                 if ref["remote_id"] in found:
                     ref["id"] = found[ref["remote_id"]]
         for (kind, by), refs in self.entities.items():
-            ids = by_value(self.tx, kind, by, {ref["value"] for ref in refs})
+            ids = by_value(self.tx, kind, by, {comparable(by, ref["value"]) for ref in refs})
             for ref in refs:
-                if len(ids.get(ref["value"], ())) == 1:
-                    ref["id"] = next(iter(ids[ref["value"]]))
+                meant = ids.get(comparable(by, ref["value"]), set())
+                if len(meant) == 1:
+                    ref["id"] = next(iter(meant))
 
 
 def by_record(tx: Tx, sources: Sources, table: tuple[str, str], remote_ids: Iterable[str]) -> dict[str, str]:
@@ -66,7 +68,7 @@ def by_value(tx: Tx, kind: str, by: str, values: Iterable[str]) -> dict[str, set
     if by not in _COLUMNS:
         return {}
     sql = f"""
-    SELECT {by}, entity_id FROM record INDEXED BY record_{by}
+    SELECT {by}, entity_id FROM record {using(f"record_{by}")}
     WHERE {by} IN {ANY} AND kind = ? AND deleted_at IS NULL
     """  # noqa: S608
     found: dict[str, set[str]] = {}

@@ -4,8 +4,7 @@ Databases, transactions, migrations, records, cursors: what is kept, and how it 
 `Store` is hub.db: what was synced. The ledger opens its own file with `open_database(url, "ledger")`.
 """
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
 from hub.store.database import Branch, Database, Tx, open_database
 from hub.store.sources import Source, Sources
@@ -50,13 +49,3 @@ class Store:
     def close(self) -> None:
         """Close all connections to the database."""
         self.database.close()
-
-
-@contextmanager
-def opened(url: str, *, read_only: bool = False) -> Iterator[Store]:
-    """Open a store for a `with` block."""
-    store = Store.open(url, read_only=read_only)
-    try:
-        yield store
-    finally:
-        store.close()

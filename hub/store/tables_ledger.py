@@ -66,6 +66,7 @@ class Step(LedgerTable, table=True):
     outcome: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     error: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     first_sent_at: str | None = None
+    sent_at: str | None = None
     updated_at: str
 
 

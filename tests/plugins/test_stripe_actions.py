@@ -332,7 +332,7 @@ def test_customers_are_looked_up(case: Case, by: str) -> None:
     action = CustomerLookup.model_validate({by: wanted})
     outcome = do(case, action, Call("run_1", "hub-1"))
     assert len(outcome.answer) == (2 if person.twice_in_stripe and by == "email" else 1)
-    assert outcome.touched == [("customers", one) for one in outcome.answer]
+    assert outcome.touched == [("customers", one["remote_id"]) for one in outcome.answer]
 
 
 def test_a_lookup_cannot_be_talked_into_another_question(case: Case) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hub.actions import CustomerLookup, CustomerUpdate, TicketCreate, TicketNote, TicketReply, TicketSetStatus
-from hub.connector import Absent, Call, CannotTell, Found, Outcome
-from hub.errors import Conflict, HubError, Invalid, MappingError, NotFound, NotSent, RateLimited, Unknown, Unsupported
+from hub.actions import CustomerUpdate, TicketCreate, TicketNote, TicketReply, TicketSetStatus
+from hub.connector import Absent, CannotTell, Found, Outcome
+from hub.errors import Conflict, HubError, Invalid, MappingError, NotFound, NotSent, RateLimited, Unknown
 from hub.sandbox import Response, World
 from hub.testing import Case, case_for
 from hub.transport import Captured, capturing, watch
@@ -379,26 +379,6 @@ def test_a_preview_sends_nothing(case: Case, action: Any) -> None:
 def test_nothing_is_done_without_a_target(case: Case) -> None:
     with pytest.raises(Invalid, match="record to work on"):
         act(case, TicketReply, target=None)
-
-
-def test_customers_are_looked_up_where_zendesk_can(case: Case) -> None:
-    users = state(case).users
-    known = next(u for u in users.values() if u["role"] == "end-user" and u["external_id"] and u["email"])
-    ticket = ticket_of(case)
-    requester = str(state(case).tickets[ticket]["requester_id"])
-    for given, wanted in (
-        ({"email": known["email"]}, str(known["id"])),
-        ({"external_ref": known["external_id"]}, str(known["id"])),
-        ({"phone": known["phone"]}, str(known["id"])),
-        ({"ticket_id": str(ticket)}, requester),
-    ):
-        method = case.connector.method("act", "customer.lookup")
-        assert method is not None
-        outcome = method(CustomerLookup(**given), Call("run_1", "hub-run-1"))
-        assert ("users", wanted) in list(outcome.touched)
-    with pytest.raises(Unsupported):
-        method(CustomerLookup(order_number="SO-1"), Call("run_1", "hub-run-1"))
-    assert method(CustomerLookup(email='x" OR role:admin'), Call("run_1", "k")).answer == []
 
 
 def test_what_is_said_is_not_logged(case: Case, caplog: pytest.LogCaptureFixture) -> None:

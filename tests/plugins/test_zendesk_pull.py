@@ -11,7 +11,6 @@ from hub.connector import Page
 from hub.errors import Invalid, RateLimited, Temporary, Unauthorized
 from hub.sandbox import Response, World
 from hub.testing import Case, case_for
-from hub_zendesk.client import ident
 from hub_zendesk.connector import ZendeskConnector
 from hub_zendesk.cursors import Cursor, parse
 from hub_zendesk.sandbox import ZendeskSandbox
@@ -299,15 +298,6 @@ def test_a_forbidden_feed_of_deletions_is_a_warning_and_refused_credentials_are_
         pages(case, "tickets")
 
 
-def test_an_oauth_token_is_as_good_as_an_api_token() -> None:
-    with (
-        ZendeskSandbox(World(customers=5)) as sandbox,
-        case_for(ZendeskConnector, sandbox=sandbox, email=None, token=None, oauth_token="sandbox-oauth") as case,
-    ):
-        assert case.connector.check().scopes == ("admin",)
-        assert tables(case, "users")["users"]
-
-
 def test_a_waiting_time_as_a_date_is_understood(case: Case) -> None:
     case.connection.transport.patience = type(case.connection.transport.patience)(tries=1)
 
@@ -357,30 +347,52 @@ def test_every_path_of_the_mapping_is_described(case: Case) -> None:
             assert path.split(".")[0].split("[")[0] in known, f"{stream}: {path}"
 
 
-@pytest.mark.parametrize("odd", ["0", "-1", "1.5", "1e3", "12345678901234567890", "1\n", " 1", "x", "1/2", "٣"])
-def test_an_id_that_is_no_whole_number_is_refused(odd: str) -> None:
-    with pytest.raises(Invalid):
-        ident(odd)
+def test_the_feed_of_deleted_users_may_be_forbidden_too(case: Case) -> None:
+    case.sandbox.fault("GET /api/v2/deleted_users", "status:403")
+    assert [w for page in pages(case, "users") for w in page.warnings]
 
 
-@pytest.mark.parametrize("odd", ["", "x", "{}x", "[]", '{"v": 2}', '{"start": "x"}'])
-def test_a_cursor_that_is_not_ours_is_refused(odd: str) -> None:
-    with pytest.raises(Invalid, match="full sync"):
-        parse(odd)
-    assert parse(Cursor(after="x", deleted="y").text()) == Cursor(after="x", deleted="y")
+def test_without_credentials_zendesk_knows_nobody(case: Case) -> None:
+    connector = case.connector
+    assert isinstance(connector, ZendeskConnector)
+    connector.client.sdk.tickets.session.auth = None
+    case.connection.transport.trust_env = False
+    with pytest.raises(Unauthorized, match="nobody"):
+        connector.check()
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"subdomain": "acme"},
-        {"subdomain": "acme", "email": "ops@acme.example"},
-        {"subdomain": "acme", "token": "t"},
-        {"subdomain": "acme", "email": "ops@acme.example", "token": "t", "oauth_token": "o"},
-        {"subdomain": "https://acme.zendesk.com", "oauth_token": "o"},
-        {"subdomain": "acme.example/x", "oauth_token": "o"},
-    ],
-)
-def test_a_configuration_that_cannot_work_is_refused(settings: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="expected"):
-        ZendeskConnector.Config(**settings)
+def vendor(case: Case, method: str, path: str) -> int:
+    """Do something at the sandbox as Zendesk's own users would."""
+    url = f"https://acme.zendesk.com/api/v2{path}"
+    status: int = case.connection.transport.request(method, url).status_code
+    return status
+
+
+def test_the_sandbox_deletes_and_restores_through_zendesks_own_api(case: Case) -> None:
+    state = sandbox_of(case).state
+    case.connector.check()
+    ticket, organization = next(iter(state.tickets)), next(iter(state.organizations))
+    user = next(one for one, known in state.users.items() if known["role"] == "end-user")
+    assert vendor(case, "DELETE", f"/tickets/{ticket}.json") == 204
+    assert vendor(case, "GET", f"/tickets/{ticket}.json") == 404
+    assert vendor(case, "PUT", f"/deleted_tickets/{ticket}/restore.json") == 200
+    assert vendor(case, "PUT", f"/deleted_tickets/{ticket}/restore.json") == 404
+    assert vendor(case, "DELETE", f"/organizations/{organization}.json") == 204
+    assert vendor(case, "DELETE", f"/deleted_users/{user}.json") == 404
+    assert vendor(case, "DELETE", f"/users/{user}.json") == 200
+    assert vendor(case, "DELETE", f"/deleted_users/{user}.json") == 200
+    assert vendor(case, "DELETE", f"/users/{user}.json") == 404
+    comment = next(iter(state.comments[ticket]))
+    assert vendor(case, "PUT", f"/tickets/{ticket}/comments/{comment}/make_private.json") == 200
+    assert state.comments[ticket][comment]["public"] is False
+    assert vendor(case, "PUT", f"/tickets/{ticket}/comments/1/make_private.json") == 404
+    assert [entry.intent for entry in case.sandbox.effects()] == [
+        f"delete ticket {ticket}", f"restore ticket {ticket}", f"delete organization {organization}",
+        f"delete user {user}", f"erase user {user}", f"hide comment {comment}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", ["cursor=%21%21", "cursor=eA==", "start_time=x", ""])
+def test_the_sandbox_refuses_a_start_that_is_none(case: Case, query: str) -> None:
+    case.connector.check()
+    assert vendor(case, "GET", f"/incremental/tickets/cursor.json?{query}") == 400

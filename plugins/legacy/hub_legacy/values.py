@@ -81,6 +81,8 @@ def as_time(value: Any, zone: tzinfo) -> datetime | None:
 
 def exact(value: Any, *, whole: bool = False) -> Any:
     """Give a decimal as text, digit by digit; one of a column without decimals as an integer."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if whole else str(value)
     if isinstance(value, float):  # SQLite has no decimals: the shortest text of its double is what was written
         value = Decimal(repr(value))
     if not isinstance(value, Decimal):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from hub import (
     Absent,
@@ -28,7 +29,7 @@ from hub_salesforce.soql import Select, moment
 COMMENT_BYTES = 4000
 """How long a comment may be: bytes of UTF-8, not characters."""
 LOOK_BACK = timedelta(hours=24)
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
 _VISIBLE = "IsPublished"
 _TEXT = "CommentBody"
 
@@ -47,7 +48,7 @@ def create(client: Client, schema: Schema, call: Call) -> Outcome:
     parts = [
         {
             "method": "PATCH",
-            "url": f"{root}sobjects/Case/{column}/{_key(call)}",
+            "url": f"{root}sobjects/Case/{column}/{quote(_key(call))}",
             "referenceId": "case",
             "body": case,
         },
@@ -203,7 +204,7 @@ def _whose(client: Client, schema: Schema, call: Call) -> dict[str, Any]:
 
 def _key(call: Call) -> str:
     if not _KEY.fullmatch(call.key):
-        raise Invalid("Salesforce: a key has letters, digits, - and _ only", code="invalid_key")
+        raise Invalid("Salesforce: a key has letters, digits and - _ . : only", code="invalid_key")
     return call.key
 
 

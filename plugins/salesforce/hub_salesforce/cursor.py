@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 import msgspec
 
@@ -55,9 +56,10 @@ class Leg(msgspec.Struct, omit_defaults=True):
         return Leg(*passed[-1], known[known.index(passed[-1]) + 1 :])
 
 
-class Cursor(msgspec.Struct, tag="sf1", tag_field="v", omit_defaults=True):
-    """The legs of a stream: rows that are there, and rows in the recycle bin."""
+class Cursor(msgspec.Struct, omit_defaults=True):
+    """The legs of a stream: rows that are there, and rows in the recycle bin. `v` names this make of cursor."""
 
+    v: Literal["sf1"]
     live: Leg = msgspec.field(default_factory=Leg)
     gone: Leg = msgspec.field(default_factory=Leg)
 
@@ -69,7 +71,7 @@ def read_cursor(text: str | None, since: datetime | None) -> Cursor:
     """Read a cursor that an earlier page carried; none starts at `since`. Raises Invalid for one of another make."""
     if text is None:
         start = moment(since) if since else ""
-        return Cursor(Leg(start), Leg(start))
+        return Cursor("sf1", Leg(start), Leg(start))
     try:
         cursor = msgspec.json.decode(text, type=Cursor)
         for leg in (cursor.live, cursor.gone):

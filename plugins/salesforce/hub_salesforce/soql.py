@@ -12,6 +12,8 @@ from hub_salesforce.schema import Column, Schema, SObject
 _OPTIONAL = re.compile(
     r"(^|\.)(IsPersonAccount|Person[A-Z]\w*|CurrencyIsoCode|\w+(State|Country)Code|SlaExitDate|RecordTypeId|Hub_\w+__c)$"
 )
+# An account has the names of a person only where person accounts are on.
+_OPTIONAL_OF = frozenset(("Account.FirstName", "Account.LastName", "Account.Salutation"))
 # What the pseudo object Name, which owners and other references to several sObjects lead to, has.
 _OF_ANY_NAME = frozenset("Id Name Type Email FirstName LastName Alias Username IsActive Phone Title".split())
 _BRACKETS = re.compile(r"\[[^\]]*\]")
@@ -40,7 +42,7 @@ class Select:
         return [
             f"{self.sobject.name}: this org has no {path}, or this user may not see it; it is left out"
             for path in self.missing
-            if not _OPTIONAL.search(path)
+            if not _OPTIONAL.search(path) and f"{self.sobject.name}.{path}" not in _OPTIONAL_OF
         ]
 
 

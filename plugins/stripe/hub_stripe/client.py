@@ -105,7 +105,7 @@ class Client:
         except requests.RequestException as exc:
             raise translate(exc, what=what) from exc
         if response.status_code != 200:
-            raise verdict(_fault(response.status_code, response.content, response.headers), what=what, write=False)
+            raise verdict(fault_of(response.status_code, response.content, response.headers), what=what, write=False)
         return Answer(response.content, _date(response.headers))
 
     @contextlib.contextmanager
@@ -138,7 +138,7 @@ def translate(exc: Exception, *, what: str, write: bool = False) -> HubError:
     if status is None:
         return _unanswered(exc, what, write)
     body = getattr(exc, "http_body", None) or ""
-    return verdict(_fault(status, body.encode(), getattr(exc, "headers", None) or {}), what=what, write=write)
+    return verdict(fault_of(status, body.encode(), getattr(exc, "headers", None) or {}), what=what, write=write)
 
 
 def _unanswered(exc: Exception, what: str, write: bool) -> HubError:
@@ -199,7 +199,8 @@ def _by_status(fault: Fault, where: str, write: bool) -> HubError:
     return Invalid(f"{where}: Stripe refused it ({named or status})", reason=fault.code or None, field_path=fault.param)
 
 
-def _fault(status: int, body: bytes, headers: Mapping[str, str]) -> Fault:
+def fault_of(status: int, body: bytes, headers: Mapping[str, str]) -> Fault:
+    """Read what an answer says of a failure; a body that is none of Stripe's leaves the members empty."""
     try:
         error = msgspec.json.decode(body, type=dict[str, Any]).get("error")
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -231,15 +232,9 @@ def _sdk(config: StripeConfig, transport: requests.Session) -> "stripe.StripeCli
     class Http(stripe.RequestsClient):
         """Leaves out what the SDK tells of its caller's machine and environment in two headers."""
 
-        def request(
-            self,
-            method: str,
-            url: str,
-            headers: Mapping[str, str] | None,
-            post_data: Any = None,
-            *,
-            _usage: list[str] | None = None,
-        ) -> tuple[str, int, Mapping[str, str]]:
+        def request(  # type: ignore[override]  # the SDK's own classes disagree on the type of a body
+            self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
+        ) -> tuple[bytes, int, Mapping[str, str]]:
             plain = {k: v for k, v in (headers or {}).items() if k != "X-Stripe-Client-User-Agent"}
             return super().request(method, url, {**plain, "User-Agent": "Deskhub"}, post_data)
 

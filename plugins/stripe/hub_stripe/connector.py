@@ -109,18 +109,19 @@ class StripeConnector(Connector):
         """Ask Stripe for the customers with this e-mail, phone or external reference; they are touched."""
         path, params = actions.lookup(action)
         found = decode(self.client.get(path, params).body, actions.Hits, path).data
-        ids = [one.id for one in found]
-        return Outcome(touched=[("customers", one) for one in ids], answer=ids)
+        return Outcome(
+            touched=[("customers", one.id) for one in found],
+            answer=[{"stream": "customers", "remote_id": one.id} for one in found],
+        )
 
     @act(CustomerUpdate, idempotency="native")
     def update_customer(self, action: Action, call: Call) -> Outcome:
         """Change a customer; the values before are read first, so that the change can be undone."""
         one = _target(call, "customer_ref", "cus")
-        path = "/v1/customers/{id}"
+        params, path = actions.customer_params(call.fields), "/v1/customers/{id}"
         before = decode(self.client.get(f"/v1/customers/{one}", what=path).body, dict[str, Any], path)
         if before.get("deleted"):
             raise NotFound("stripe: this customer was deleted")
-        params = actions.customer_params(call.fields)
         with self.client.writing(f"POST {path}"):
             after = self.client.sdk.v1.customers.update(one, params, options={"idempotency_key": call.key}).to_dict()
         effect = Effect(

@@ -13,7 +13,7 @@ _CLASSES = {
 }
 # Sent by older API versions, or put in by this connector (`disputes`).
 _MORE: dict[str, tuple[tuple[str, str], ...]] = {
-    "customers": (),
+    "customers": (("account_balance", "integer"),),
     "payment_intents": (("charges", "object"), ("invoice", "string"), ("disputes", "object")),
     "refunds": (),
     "subscriptions": (
@@ -42,9 +42,9 @@ def described(stream: str) -> list[Field]:
 
 def _field(stream: str, name: str, hint: Any) -> Field:
     parts = _parts(hint)
-    words = tuple(word for part in parts if typing.get_origin(part) is Literal for word in typing.get_args(part))
-    values = _VALUES.get((stream, name), words if name != "object" else ())
-    return Field(name, _type(parts), tuple(str(value) for value in values))
+    literals = [word for part in parts if typing.get_origin(part) is Literal for word in typing.get_args(part)]
+    words = tuple(word for word in literals if isinstance(word, str) and name != "object")
+    return Field(name, _type(parts), _VALUES.get((stream, name), words))
 
 
 def _parts(hint: Any) -> list[Any]:
@@ -60,5 +60,5 @@ def _type(parts: list[Any]) -> str:
         if part in _NAMES:
             return _NAMES[part]
         if typing.get_origin(part) is Literal:
-            return "string"
+            return _NAMES[type(typing.get_args(part)[0])]
     return "object"

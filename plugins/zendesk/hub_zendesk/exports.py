@@ -119,14 +119,14 @@ def deleted_tickets(client: Client, at: Cursor) -> Iterator[Page]:
     """
     Read what /deleted_tickets.json holds that is newer than the last time, newest first.
 
-    A second leg: the export names deleted tickets too (status "deleted"). Those restored since are not in the feed.
+    A second leg of at most 1,000: the export names deleted tickets too (status "deleted"). Those restored since are not
+    in the feed.
     """
-    most = _FEED_PAGES_FULL if at.deleted is None else _FEED_PAGES
     ids: list[str] = []
     newest = at.deleted
     query = {"sort_by": "deleted_at", "sort_order": "desc"}
     try:
-        for body in client.pages("/deleted_tickets.json", query, most=most):
+        for body in client.pages("/deleted_tickets.json", query, most=_FEED_PAGES):
             rows = decode(body, _DeletedTickets, "/api/v2/deleted_tickets").deleted_tickets
             fresh = [row for row in rows if at.deleted is None or (row.deleted_at or "") > at.deleted]
             ids += [str(row.id) for row in fresh]

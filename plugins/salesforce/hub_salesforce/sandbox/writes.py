@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import unquote
 
 from hub_salesforce.sandbox.fill import API_USER, Rows, one, stamp
 from hub_salesforce.sandbox.shapes import Shape
@@ -32,7 +33,7 @@ class Writer:
         if found is None:
             raise Refusal("NOT_FOUND", "The requested resource does not exist", 404)
         shape = self._shape(found["name"])
-        rest = [part for part in found["rest"].split("/") if part]
+        rest = [unquote(part) for part in found["rest"].split("/") if part]
         if method == "POST" and not rest:
             made = self.create(shape, body)
             return 201, {"id": made["Id"], "success": True, "errors": []}

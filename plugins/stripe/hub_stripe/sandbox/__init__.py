@@ -37,10 +37,11 @@ class StripeSandbox(Sandbox):
 
     name = "stripe"
     state: State
+    hooks: Deliveries = Deliveries(WEBHOOK_SECRET)
 
     def fill(self) -> None:
         self.state = State(self.world)
-        self.hooks = Deliveries(WEBHOOK_SECRET)
+        self.hooks = Deliveries(WEBHOOK_SECRET, url=self.hooks.url)
         self.keys: dict[str, tuple[str, Response]] = {}
 
     def settings(self) -> dict[str, Any]:

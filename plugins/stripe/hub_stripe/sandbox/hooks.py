@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -22,16 +23,18 @@ def signature(body: bytes, secret: str, at: int | None = None) -> str:
 class Deliveries:
     """Posts events from threads of its own, so that no request waits for the receiver. `done` tells what came of it."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, *, url: str | None = None) -> None:
         self.secret = secret
-        self.url: str | None = None
+        self.url = url
         self.done: list[tuple[str, int | None]] = []
         self._threads: list[threading.Thread] = []
 
     def send(self, events: list[dict[str, Any]]) -> None:
-        """Post these events in this order; an event may be among them twice."""
+        """Post these events in this order; an event may be among them twice. Raises ValueError off loopback."""
         if self.url is None or not events:
             return
+        if urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("a sandbox posts webhooks to loopback only")
         thread = threading.Thread(target=self._post, args=(self.url, events), daemon=True)
         self._threads.append(thread)
         thread.start()

@@ -60,6 +60,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.LargeBinary(), nullable=True),
         sa.Column("error", sa.LargeBinary(), nullable=True),
         sa.Column("first_sent_at", sa.String(), nullable=True),
+        sa.Column("sent_at", sa.String(), nullable=True),
         sa.Column("updated_at", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id"],
