@@ -68,14 +68,14 @@ class Process:
     def end(self, number: int = signal.SIGTERM) -> int:
         if self.child.poll() is None:
             self.child.send_signal(number)
-        code = self.child.wait(20)
+        code = self.child.wait(40)
         self.reader.join(20)
         if self.child.stderr is not None:
             self.child.stderr.close()
         return code
 
 
-def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = 40.0) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := what():

@@ -234,6 +234,7 @@ def test_a_line_that_does_not_fit_is_a_reject_and_the_rest_goes_on(drop: Drop) -
         ["c.csv line 4: 4 values where the header has 3", "3,Cy,B2C,extra"],
     ]
     assert list(page.warnings) == [raw[0] for raw in raws], "warnings hold no data of the line"
+    assert [reject.reason for reject in rows.rejects] == [raw[0] for raw in raws]
 
 
 def test_a_stray_quote_swallows_no_other_line(drop: Drop) -> None:
