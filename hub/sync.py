@@ -170,7 +170,8 @@ class _Pull:
         """
         with self.store.read() as tx:
             at = cursors.position(tx, self.connection.name, self.stream)
-        now, sweeps = clock.millis(clock.now()), mark.deletes == "scan"
+        # later than any page before, even within a millisecond or when the clock went back
+        now, sweeps = max(clock.millis(clock.now()), (at.read_at or 0) + 1), mark.deletes == "scan"
         if at.scan is not None and (not full or now - at.scan < RESUME_WITHIN_MS):
             return at.cursor, cursors.Scan(at.scan, sweeps), False
         if full:

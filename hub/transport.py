@@ -283,7 +283,7 @@ class Transport(requests.Session):
         item, waited = RateLimitItemPerSecond(limit.count, int(limit.per_s) or 1), 0.0
         while not self._limiter.hit(item, limit.name, self.account):
             reset = self._limiter.get_window_stats(item, limit.name, self.account).reset_time - time.time()
-            pause = min(max(reset, 0.05), self.patience.wait_s)
+            pause = max(reset, 0.05)
             if waited + pause > self.patience.wait_s:
                 raise RateLimited(f"{self.name}: the limit {limit.name} is used up", retry_after_s=pause)
             self.sleep(pause)

@@ -18,7 +18,7 @@ from hub.connections import Connection
 from hub.connector import Connector, Page, Stream, fetch, pull
 from hub.errors import ConfigError, HubError, Invalid, NotSent, Temporary, Unauthorized, Unsupported
 from hub.mapping import Source, compile_mapping
-from hub.store import Store, cursors
+from hub.store import Store, clock, cursors
 from hub.sync import Progress, sync_connection
 from hub.sync import fetch as fetch_now
 from hub.transport import Transport
@@ -362,7 +362,10 @@ def stock(*numbers: int, complete: bool = True, stop: Exception | None = None) -
     return script
 
 
-def test_a_full_scan_finds_what_is_gone(store: Store) -> None:
+def test_a_full_scan_finds_what_is_gone_even_within_a_millisecond(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: datetime(2026, 3, 1, tzinfo=UTC))
     connection = connected({"stock": stock(1, 2, 3, 4)})
     sync_connection(store, connection, streams=["stock"])
     connection.connector.scripts["stock"] = stock(1, 2, 4)

@@ -7,6 +7,6 @@ connections came does not matter. What it says is kept as links, aliases and mer
 
 from hub.identity.neighbours import values_of
 from hub.identity.rules import Group, Member, partition
-from hub.identity.settle import settle
+from hub.identity.settle import Touched, settle
 
-__all__ = ["Group", "Member", "partition", "settle", "values_of"]
+__all__ = ["Group", "Member", "Touched", "partition", "settle", "values_of"]

@@ -1,11 +1,10 @@
 """Apply the rules to records that changed: links, aliases, heads and merged bodies follow, in the same transaction."""
 
-from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from hub.identity import golden
-from hub.identity.neighbours import Neighbourhood, Stored, gather
+from hub.identity.neighbours import Stored, gather
 from hub.identity.rules import Group, partition
 from hub.store import Sources, Tx, clock
 from hub.store.dialect import ANY, array
@@ -48,19 +47,25 @@ class Plan:
             tx.execute(f"DELETE FROM alias WHERE id IN {ANY}", (array(self.revived),))  # noqa: S608
 
 
-def settle(
-    tx: Tx, sources: Sources, kind: str, *, touched: Set[int], new: Set[int] = frozenset(), former: Iterable[str] = ()
-) -> dict[str, list[Any]]:
+@dataclass
+class Touched:
+    """Records of a kind that were written, those among them that are new, and values that some had before."""
+
+    rids: set[int] = field(default_factory=set)
+    new: set[int] = field(default_factory=set)
+    former: set[str] = field(default_factory=set)
+
+
+def settle(tx: Tx, sources: Sources, kind: str, touched: Touched) -> dict[str, list[Any]]:
     """
     Decide anew about these records and all that evidence joins them with; write what follows.
 
-    `new` are those stored just now, `former` the values that some of them had before (`values_of`). Give the changes of
-    entities, ready to be an event: created, updated, deleted (ids), merged ([from, into]), split ([from, new]). Where
-    the rules say what is already written, nothing is.
+    Give the changes of entities, ready to be an event: created, updated, deleted (ids), merged ([from, into]), split
+    ([from, new]). Where the rules say what is already written, nothing is.
     """
-    found = gather(tx, sources, kind, touched, former=former)
+    found = gather(tx, sources, kind, touched.rids, former=touched.former)
     groups = partition(found.involved(), kind, common=frozenset(found.common))
-    case = _Case(kind, found, touched, new)
+    case = _Case(kind, touched)
     for group in groups:
         case.groups[group.id] = [found.stored[member.rid] for member in group.members]
     case.left = {one.entity_id for id_, records in case.groups.items() for one in records if one.entity_id != id_}
@@ -68,8 +73,8 @@ def settle(
     bodies = _bodies(tx, [one for group in changed for one in _needing_bodies(case, group)])
     plan = Plan(clock.text(clock.now()))
     for one in found.lonely():
-        if one.rid in touched:
-            plan.note(_change(one.rid not in new, alive=one.deleted_at is None), one.entity_id)
+        if one.rid in touched.rids:
+            plan.note(_change(one.rid not in touched.new, alive=one.deleted_at is None), one.entity_id)
     for group in changed:
         _tell(plan, case, group)
         _write_group(plan, case, group, bodies)
@@ -84,9 +89,7 @@ class _Case:
     """What is decided about: the records by entity, and what was before. `left` are entities that lose a record."""
 
     kind: str
-    found: Neighbourhood
-    touched: Set[int]
-    new: Set[int]
+    touched: Touched
     groups: dict[str, list[Stored]] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
 
@@ -100,7 +103,7 @@ def _changed(case: _Case, group: Group) -> bool:
     records = case.groups[group.id]
     return (
         group.id in case.left
-        or any(one.rid in case.touched or one.entity_id != group.id for one in records)
+        or any(one.rid in case.touched.rids or one.entity_id != group.id for one in records)
         or (len(records) > 1 and any(one.reason is None for one in records))
     )
 
@@ -123,7 +126,7 @@ def _change(known: bool, *, alive: bool) -> str:
 
 def _tell(plan: Plan, case: _Case, group: Group) -> None:
     records = case.groups[group.id]
-    before = {one.entity_id for one in records if one.rid not in case.new}
+    before = {one.entity_id for one in records if one.rid not in case.touched.new}
     alive = any(one.deleted_at is None for one in records)
     plan.note(_change(bool(before), alive=alive), group.id)
     for former in sorted(before - {group.id}):

@@ -123,9 +123,11 @@ class Changes:
     """Entities that a page changed: kind → change → ids, ready to be an event; and records of linked kinds."""
 
     of: dict[str, dict[str, list[object]]] = field(default_factory=dict)
-    new: dict[str, set[int]] = field(default_factory=dict)
-    touched: dict[str, set[int]] = field(default_factory=dict)
-    former: dict[str, set[str]] = field(default_factory=dict)
+    linked: dict[str, identity.Touched] = field(default_factory=dict)
+
+    def touched(self, kind: str) -> identity.Touched:
+        """Give the records of a linked kind that were written, to add to them."""
+        return self.linked.setdefault(kind, identity.Touched())
 
     def add(self, kind: str, change: str, ids: Iterable[object]) -> None:
         found = list(ids)
@@ -196,12 +198,9 @@ def _sweep(work: PageWork, sources: list[Source], counts: Counts) -> str | None:
 
 
 def _settle(work: PageWork) -> None:
-    changes = work.changes
-    for kind in list(changes.touched):
-        new, former = changes.new.get(kind, set()), changes.former.get(kind, set())
-        settled = identity.settle(work.tx, work.sources, kind, touched=changes.touched[kind], new=new, former=former)
-        for change, ids in settled.items():
-            changes.add(kind, change, ids)
+    for kind, touched in work.changes.linked.items():
+        for change, ids in identity.settle(work.tx, work.sources, kind, touched).items():
+            work.changes.add(kind, change, ids)
 
 
 def _finish(work: PageWork) -> None:

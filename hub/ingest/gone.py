@@ -52,6 +52,6 @@ def sweep(work: "PageWork", source: Source, scan: Scan) -> tuple[int, str | None
 
 def _note(work: "PageWork", kind: str, rids: list[int]) -> None:
     if KINDS[kind].linked:
-        work.changes.touched.setdefault(kind, set()).update(rids)
+        work.changes.touched(kind).rids.update(rids)
     else:
         work.changes.add(kind, "deleted", entities(work.tx, rids))

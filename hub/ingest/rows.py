@@ -146,7 +146,7 @@ class _Table:
         tx = self.work.tx
         if self.kind.linked and self.records:
             former = identity.values_of(tx, self.kind.name, [row[-1] for row in self.records])
-            self.work.changes.former.setdefault(self.kind.name, set()).update(former)
+            self.work.changes.touched(self.kind.name).former.update(former)
         for sql, values in (
             (_NEW_RECORD, self.new_records),
             (_NEW_STATE, self.new_states),
@@ -189,10 +189,11 @@ class _Table:
             changes.add(kind, "updated", entities(self.work.tx, [row[-1] for row in self.records]))
             return
         new = {row[-5] for row in self.new_records}
-        touched = new | {row[-1] for row in self.records}
-        if touched:
-            changes.new.setdefault(kind, set()).update(new)
-            changes.touched.setdefault(kind, set()).update(touched)
+        rids = new | {row[-1] for row in self.records}
+        if rids:
+            touched = changes.touched(kind)
+            touched.rids |= rids
+            touched.new |= new
 
 
 def entities(tx: Tx, rids: Sequence[int]) -> list[str]:

@@ -36,8 +36,10 @@ def check(
 
 
 def _described(compiled: CompiledMapping, stream: str, known: Sequence[Field]) -> Iterator[Problem]:
-    names = {field.name for field in known}
     tables = [table for table in compiled.tables.values() if table.stream == stream]
+    names = {field.name for field in known}
+    for table in tables:  # a setting that is a table of names adds members of these names, as legacy's `nest` does
+        names |= {name for setting in table.options.values() if isinstance(setting, Mapping) for name in setting}
     for path in compiled.stream(stream).paths if tables else ():
         if path not in names and _first(path) not in names:
             said = f'path "{path}": the vendor\'s stream {stream} has no such field'

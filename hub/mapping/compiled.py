@@ -95,7 +95,7 @@ class StreamMap:
                 found[table.name].read = len(records)
         first = found[next((t.name for t in self.tables if t.each is None), self.tables[0].name)]
         for at, record in odd:
-            reason = record.reason if isinstance(record, Broken) else "the record is no object"
+            reason = record.reason if isinstance(record, Broken) else _complaint(record)
             first.rejects.append(Reject(first.table, None, None, reason, at))
 
     def _skipped(self, read: int, found: dict[str, TableRows]) -> int:
@@ -109,6 +109,12 @@ class StreamMap:
         if list(levels) == [""]:
             return levels[""][0].skipped
         return read - len(set().union(*(rows.indexes() for rows in found.values())))
+
+
+def _complaint(record: Any) -> str:
+    """Give the reason from what a connector puts in place of a line that is no record: [reason, the line's text]."""
+    told = isinstance(record, list) and len(record) == 2 and all(isinstance(item, str) for item in record)
+    return record[0] if told else "the record is no object"
 
 
 def _under(prefix: str, text: str) -> str:

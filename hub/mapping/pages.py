@@ -14,7 +14,6 @@ from hub.mapping.words import Place
 
 _FAULTS = (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError)
 _Members = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_Complaint = msgspec.json.Decoder(tuple[str, str])
 _List = msgspec.json.Decoder(list[msgspec.Raw])
 _any = msgspec.json.Decoder(float_hook=Decimal)
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -95,15 +94,7 @@ class Reader:
         except UnicodeDecodeError:
             return Broken("the record is not UTF-8")
         except _FAULTS:
-            return Broken(_complaint(raw))
-
-
-def _complaint(raw: bytes) -> str:
-    """Say why a record cannot be read: a connector puts [reason, text] in place of a line that is no record."""
-    try:
-        return _Complaint.decode(raw)[0]
-    except _FAULTS:
-        return "the record is no JSON that can be read"
+            return Broken("the record is no JSON that can be read")
 
 
 _SURROGATE = re.compile(

@@ -91,7 +91,7 @@ class Case:
         bodies = self.bodies(kind)
         assert bodies, f"the sandbox has no {kind}"
         wanted = prefer or {}
-        fits = (key for key, body in bodies.items() if all(body.get(k) == v for k, v in wanted.items()))
+        fits = (key for key, body in bodies.items() if _fits(body, wanted))
         table, remote_id = next(fits, next(iter(bodies)))
         hub_id = birth_id(kind, self.connection.name, table, remote_id)
         stream = self.mapping.tables[table].stream
@@ -139,6 +139,11 @@ class Case:
         assert text != self.mapping.source.text, f"the mapping does not contain {old!r}"
         options = type(self.connector).table_options
         return compile_mapping(Source(text, "edited"), table_options=options)
+
+
+def _fits(body: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    refunded = (body.get("amount_refunded") or {}).get("amount")
+    return not refunded and all(body.get(k) == v for k, v in wanted.items())
 
 
 _PREFER: dict[str, dict[str, Any]] = {

@@ -1,8 +1,9 @@
 """What every connector must hold, each as a function that raises AssertionError with the reason."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hub.actions import Action
 from hub.connector import Absent, Found
 from hub.errors import HubError, Invalid, MappingError, NotFound, Temporary, Unauthorized
 from hub.records import KINDS
+from hub.sandbox import Request, Response
 from hub.testing.case import Case
 from hub.transport import Captured, capturing, watch
 
@@ -87,13 +89,8 @@ def refuses_odd_ids(case: Case) -> None:
         if method is None:
             continue
         for odd in ODD_IDS:
-            asked: list[str] = []
-            case.sandbox.answer, normal = _recording(case.sandbox.answer, asked), case.sandbox.answer  # type: ignore[method-assign]
-            try:
-                with pytest.raises((Invalid, NotFound)):
-                    method(case.mapping.stream(stream), [odd])
-            finally:
-                case.sandbox.answer = normal  # type: ignore[method-assign]
+            with _overheard(case) as asked, pytest.raises((Invalid, NotFound)):
+                method(case.mapping.stream(stream), [odd])
             assert not asked, f"{stream}: the id {odd!r} reached the vendor"
 
 
@@ -215,12 +212,21 @@ def _do(case: Case, action: type[Action], made: Action, call: Any) -> BaseExcept
     return None
 
 
-def _recording(answer: Callable[[Any], Any], asked: list[str]) -> Callable[[Any], Any]:
-    def recorded(request: Any) -> Any:
+@contextlib.contextmanager
+def _overheard(case: Case) -> Iterator[list[str]]:
+    """Note the paths that the sandbox is asked for inside the block."""
+    asked: list[str] = []
+    answer = case.sandbox.answer
+
+    def noted(request: Request) -> Response:
         asked.append(request.path)
         return answer(request)
 
-    return recorded
+    setattr(case.sandbox, "answer", noted)  # noqa: B010 - a method of this one object is replaced
+    try:
+        yield asked
+    finally:
+        setattr(case.sandbox, "answer", answer)  # noqa: B010
 
 
 def _keys(pages: list[Any]) -> set[tuple[str, str]]:

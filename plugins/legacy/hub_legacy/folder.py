@@ -101,12 +101,18 @@ class Folder:
         return Page(records=list(found.values()))
 
     def describe(self, pattern: str) -> list[Field]:
-        """Name the members of the newest file's first record."""
-        stream = Stream(pattern, key=())
+        """Name the members of the newest file's first record; nothing where a table's settings would be needed."""
+        try:
+            return self._described(Stream(pattern, key=()))
+        except Invalid:
+            return []
+
+    def _described(self, stream: Stream) -> list[Field]:
+        pattern = stream.name
         for path in sorted(self._files(pattern), key=lambda path: path.stat().st_mtime, reverse=True):
             for chunk, _ in self._new(self._name(path), path, self.format(stream), None):
                 record = msgspec.json.decode(chunk.records[0]) if chunk.records else None
-                if isinstance(record, dict):
+                if isinstance(record, dict) and len(record) > 1:
                     return [
                         Field(name, "text" if isinstance(v, str | None) else type(v).__name__)
                         for name, v in record.items()

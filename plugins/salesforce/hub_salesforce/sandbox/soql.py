@@ -255,6 +255,8 @@ class Engine:
         if len(relation.targets) > 1:
             return self._any_name(relation, rest)
         targets = [self.shapes[t] for t in relation.targets if t in self.shapes]
+        if not targets:
+            raise Refusal("INVALID_FIELD", f"Didn't understand relationship '{head}' in field path.")
         inner = {target.name: self._getter(target, rest) for target in targets}
 
         def get(row: Row) -> Any:
