@@ -54,6 +54,5 @@ def test_the_tour_runs_as_it_is_told(tmp_path):
     script = script.replace("source .venv/bin/activate\n", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n")
     script = script.replace("/tmp/deskhub-tour", str(tmp_path / "tour")).replace("8321", str(port))
     shown = bash(script, HUB_HUB__PORT=str(port))
-    assert '"status":"previewed"' in shown.replace(": ", ":")
-    assert '"replayed":true' in shown.replace(": ", ":")
-    assert len(re.findall(r'"status": ?"succeeded"', shown)) == 2
+    assert '"status": "previewed"' in shown
+    assert re.findall(r'"replayed": (true|false)', shown) == ["false", "false", "true"]

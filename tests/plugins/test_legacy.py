@@ -1,7 +1,10 @@
 """The legacy connector on SQL: increments, full scans, types, nested tables, and what it says of bad settings."""
 
 import json
+import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -25,13 +28,14 @@ from hub import (
     Temporary,
     Transport,
     Unauthorized,
+    Unknown,
 )
 from hub.mapping import Source, compile_mapping
 from hub.sandbox import World
 from hub.testing import ConnectorSuite
 from hub_legacy.connector import LegacyConnector
 from hub_legacy.database import Database, translate
-from hub_legacy.options import LegacyConfig
+from hub_legacy.options import FileOptions, LegacyConfig, Nest, TableOptions
 
 Opened = Callable[..., LegacyConnector]
 
@@ -416,3 +420,42 @@ def test_the_world_is_in_the_sandbox_as_the_other_systems_see_it() -> None:
             assert bool(body["shipments"]) == order.shipped
         for (_, number), body in customers.items():
             assert body["external_ref"] == number
+
+
+def test_the_readme_names_every_setting() -> None:
+    text = (Path(__file__).parents[2] / "plugins" / "legacy" / "README.md").read_text("utf-8")
+    settings_ = {*LegacyConfig.model_fields, *TableOptions.model_fields, *FileOptions.model_fields, *Nest.model_fields}
+    missing = [name for name in sorted(settings_) if not re.search(rf"`{name}`|^{name} +=", text, re.MULTILINE)]
+    assert missing == []
+
+
+def test_the_plugin_loads_without_sqlalchemy() -> None:
+    script = "import sys, hub_legacy; hub_legacy.hub_connectors(); sys.exit('sqlalchemy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_database_that_may_only_be_read_refuses_actions(path: Path, sql: sqlite3.Connection, opened: Opened) -> None:
+    filled(sql, [])
+    connector = opened()
+    with pytest.raises(Unauthorized), connector.database("test").writing("inserting") as connection:
+        _insert_read_only(connection)
+
+
+def _insert_read_only(connection: Any) -> None:
+    connection.exec_driver_sql("PRAGMA query_only = ON")
+    connection.exec_driver_sql("INSERT INTO orders VALUES (1, 'x', 'n')")
+
+
+def test_a_commit_that_breaks_off_is_unknown(sql: sqlite3.Connection, opened: Opened) -> None:
+    from sqlalchemy import event
+    from sqlalchemy.exc import OperationalError
+
+    filled(sql, [])
+    database = opened().database("test")
+
+    def break_off(connection: Any) -> None:
+        raise OperationalError("COMMIT", {}, Exception("server closed the connection unexpectedly"))
+
+    event.listen(database.engine(), "commit", break_off)
+    with pytest.raises(Unknown, match="whether it did is not known"), database.writing("inserting") as connection:
+        connection.exec_driver_sql("INSERT INTO orders VALUES (1, 'x', 'n')")

@@ -292,7 +292,7 @@ def test_a_file_in_another_encoding_stays_unread_and_stops_no_other(
         ("no;name\n1;Ada\n", 'no column "no", which is the key: the first line has 1 values at delimiter ","'),
         ("C-1,Ada Example\nC-2,Ben\n", r"header = \[names\] for files without one"),
         ("no,name,no\n1,Ada,2\n", "column 3 has the name of one before it"),
-        ("", 'no column "no"'),
+        ("\n", 'no column "no"'),
     ],
 )
 def test_a_header_that_cannot_be_right_is_told_without_its_words(drop: Drop, content: str, message: str) -> None:
@@ -406,3 +406,16 @@ def test_fifty_thousand_rows_need_no_more_memory_than_a_page(drop: Drop) -> None
     tracemalloc.stop()
     assert read == 50_000
     assert peak < 8_000_000
+
+
+def test_an_empty_file_waits_for_its_content(drop: Drop) -> None:
+    drop.put("c.csv", "")
+    cursor = last(drop.pull())
+    drop.put("c.csv", HEADER + "1,Ada\n")
+    assert names(drop.pull(cursor)) == ["Ada"]
+
+
+@pytest.mark.parametrize("content", ["no;name\n1;Ada\n", b"no,name\n1,J\xf6rg\n", ""])
+def test_what_only_the_mapping_can_read_is_not_described(drop: Drop, content: str | bytes) -> None:
+    drop.put("c.csv", content)
+    assert drop.connector.describe("c*.csv") == []

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import json
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,12 @@ from hub import (
     Unsupported,
     Verb,
 )
+from hub.access import OPERATOR
+from hub.app import App
 from hub.mapping import Source, compile_mapping
+from hub.perform import Request
 from hub.sandbox import Order, World
+from hub.sync import sync_connection
 from hub.transport import Captured, announce, capturing, watch
 from hub_legacy.connector import LegacyConnector
 from hub_legacy.options import LegacyConfig
@@ -414,3 +420,38 @@ def test_stopping_leaves_nothing_behind() -> None:
         assert sqlite3.connect(sandbox.database).execute("SELECT count(*) FROM customers").fetchone()
     assert not sandbox.directory.exists()
     assert not any(thread.name == "mainframe" and thread.is_alive() for thread in threading.enumerate())
+
+
+def test_a_crash_between_receipt_and_file_is_left_to_a_person(site: Site) -> None:
+    asked = refund(site, ack=False)
+    site.do(asked)
+    site.until("refund")
+    (site.sandbox.folder / "taken" / "refund-k1.csv").unlink()  # what is left is the receipt alone
+    assert isinstance(site.find(asked), CannotTell)
+    assert site.do(asked).status == "unknown"
+    assert list((site.sandbox.folder / "out").iterdir()) == [], "nothing is handed over a second time"
+
+
+def test_an_answer_that_comes_late_settles_the_run(tmp_path: Path) -> None:
+    """The whole way through the hub: unknown at first, then what the mainframe said, booked or refused."""
+    with LegacySandbox(World(customers=25)) as sandbox:
+        table = {**sandbox.settings(), "ack_wait_s": 0.05}
+        text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+        (tmp_path / "config.toml").write_text(f"[connections.erp]\n{text}")
+        with App.open(tmp_path / "config.toml") as app:
+            sync_connection(app.store, app.connections.open("erp"))
+            app.performer.in_flight = timedelta(0)  # how long "not there" proves nothing: a minute in real life
+            booked, refused = [o for o in sandbox.world.orders if o.status == "open" and not o.shipped][:2]
+            for order, faults, end in (
+                (booked, ["slow:0.4s"], "succeeded"),
+                (refused, ["slow:0.4s", "status:500"], "failed"),
+            ):
+                for fault in faults:
+                    sandbox.fault("INSERT /change_requests", fault)
+                reference = f"erp/orders/{700_000 + order.n}"
+                request = Request(ACTION.name, {"order_ref": reference, "address": ADDRESS}, key=f"key-{order.n}")
+                assert app.performer.run(request, OPERATOR).status == "unknown"
+                time.sleep(0.7)
+                settled = app.performer.run(request, OPERATOR)
+                assert (settled.status, settled.replayed) == (end, True)
+        assert [entry.effect is not None for entry in sandbox.ledger] == [True, False]

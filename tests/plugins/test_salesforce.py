@@ -82,16 +82,16 @@ def test_a_second_pull_reads_nothing_until_something_changes(case: Case) -> None
 
 def test_a_flood_of_rows_with_one_time_is_read_whole_from_any_page(case: Case) -> None:
     sandbox = org(case)
-    for row in sandbox.rows["Contact"].values():
+    for row in sandbox.rows["CaseComment"].values():
         row["SystemModstamp"] = "2026-10-01T08:00:00.000+0000"
     sandbox.batch = 4
-    pages = list(case.pull("Contact"))
-    everything = set(sandbox.rows["Contact"])
+    pages = list(case.pull("CaseComment"))
+    everything = set(sandbox.rows["CaseComment"])
     seen: set[str] = set()
     for pulled in pages:
-        seen |= {row.remote_id for row in pulled.mapped.tables["Contact"].rows}
+        seen |= {row.remote_id for row in pulled.mapped.tables["CaseComment"].rows}
         if pulled.page.cursor:
-            rest = set(rows(case, "Contact", pulled.page.cursor))
+            rest = set(rows(case, "CaseComment", pulled.page.cursor))
             assert seen | rest == everything
             assert not seen & rest
     assert seen == everything
@@ -139,7 +139,7 @@ def test_a_field_that_the_org_lacks_is_left_out_with_a_warning(case: Case) -> No
     org(case).drop_field("Case", "Priority")
     pages = list(case.pull("Case"))
     assert [w for p in pages for w in p.page.warnings] == [
-        "Case: this org has no Priority, or this user may not see it; it is left out"
+        "this org has no Case.Priority, or this user may not see it; it is left out"
     ]
     assert {one["priority"] for one in rows(case, "Case").values()} == {"none"}
 
@@ -149,7 +149,7 @@ def test_a_field_that_goes_after_describe_was_read_is_left_out(case: Case) -> No
     org(case).drop_field("Case", "Reason")
     pages = list(case.pull("Case"))
     assert sum(p.mapped.read for p in pages)
-    assert any("no Reason" in w for p in pages for w in p.page.warnings)
+    assert any("no Case.Reason" in w for p in pages for w in p.page.warnings)
 
 
 def test_a_field_that_describe_names_but_queries_refuse_is_dropped(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_an_sobject_that_the_org_lacks_gives_a_warning_and_no_rows(case: Case) -
     org(case).drop_sobject("Order")
     (pulled,) = case.pull("Order")
     assert pulled.mapped.read == 0
-    assert pulled.page.warnings == ["Order: this org has none, or this user may not see it"]
+    assert pulled.page.warnings == ["this org has no Order, or this user may not see it"]
     with pytest.raises(Unsupported, match="this org has no Order"):
         case.connector.describe("Order")
 
@@ -180,11 +180,11 @@ def test_a_query_that_expires_goes_on_by_position(case: Case) -> None:
     sandbox = org(case)
     sandbox.batch = 6
     seen: list[str] = []
-    for n, pulled in enumerate(case.pull("Contact")):
-        seen += [row.remote_id for row in pulled.mapped.tables["Contact"].rows]
+    for n, pulled in enumerate(case.pull("CaseComment")):
+        seen += [row.remote_id for row in pulled.mapped.tables["CaseComment"].rows]
         if n == 1:
             sandbox.expire_queries()
-    assert sorted(seen) == sorted(sandbox.rows["Contact"])
+    assert sorted(seen) == sorted(sandbox.rows["CaseComment"])
 
 
 def test_a_query_that_expires_on_every_page_ends_with_an_error(case: Case) -> None:
@@ -240,9 +240,22 @@ def test_a_person_account_is_a_customer_and_no_organisation(case: Case) -> None:
     assert organisations
     assert not set(persons) & set(organisations)
     contacts = rows(case, "Contact")
-    emails = {contact["email"] for contact in contacts.values()}
-    assert {person["email"] for person in persons.values()} <= emails
-    assert not {c["account_ref"]["remote_id"] for c in contacts.values() if c["account_ref"]} & set(persons)
+    assert not {contact["email"] for contact in contacts.values()} & {one["email"] for one in persons.values()}
+    assert len(contacts) + len(persons) == len(case.sandbox.world.known_to("salesforce"))
+
+
+def test_cases_of_a_person_account_belong_to_it_and_to_no_organisation(case: Case) -> None:
+    person = next(iter(rows(case, "Account", table="PersonAccount")))
+    shadow = org(case).rows["Account"][person]["PersonContactId"]
+    first, second = list(org(case).rows["Case"].values())[:2]
+    first |= {"AccountId": person, "ContactId": shadow}
+    second |= {"AccountId": one("Account", 1), "ContactId": one("Contact", 1)}
+    tickets = rows(case, "Case")
+    theirs, other = tickets[first["Id"]], tickets[second["Id"]]
+    assert theirs["customer_ref"] == {"table": "PersonAccount", "remote_id": person}
+    assert theirs["account_ref"] is None
+    assert other["customer_ref"] == {"table": "Contact", "remote_id": one("Contact", 1)}
+    assert other["account_ref"] == {"table": "Account", "remote_id": one("Account", 1)}
 
 
 def test_an_org_without_person_accounts_has_accounts_only() -> None:

@@ -312,6 +312,17 @@ def test_a_person_account_is_updated_as_an_account(case: Case) -> None:
     action = CustomerUpdate.model_validate({"customer_ref": "cus_x", "changes": {"job_title": "Buyer"}})
     (effect,) = done(case, (action, Call("run", "key", target, fields, {"customer": fields}))).effects
     assert (effect.object, effect.after) == ("Account", {"PersonTitle": "Buyer", "FirstName": "Grace"})
+    opening, call = prepared(case, TicketCreate)
+    opened = done(case, (opening, replace(call, target=target))).effects[0]
+    row = org(case).rows["Case"][opened.remote_id]
+    assert row["AccountId"] == target.remote_id
+    assert row["ContactId"] == org(case).rows["Account"][target.remote_id]["PersonContactId"]
+
+
+def test_a_lookup_names_the_person_account_behind_a_contact(case: Case) -> None:
+    row = next(row for row in org(case).rows["Contact"].values() if row["IsPersonAccount"])
+    call = Call("run", "key", input={"email": row["Email"]})
+    assert done(case, (CustomerLookup(email=row["Email"]), call)).touched == (("Account", row["AccountId"]),)
 
 
 def test_a_field_that_this_user_may_not_write_is_refused_before_sending(case: Case) -> None:
@@ -324,7 +335,7 @@ def test_a_field_that_this_user_may_not_write_is_refused_before_sending(case: Ca
 @pytest.mark.parametrize("given", ["email", "phone", "ticket_id", "order_number"])
 def test_a_lookup_names_the_contact_live(case: Case, given: str) -> None:
     person = case.sandbox.world.people[0]
-    ticket = next(row for row in org(case).rows["Case"].values() if row["ContactId"])
+    ticket = next(row for row in org(case).rows["Case"].values() if not row["AccountId"])
     value, wanted = {
         "email": (person.email.upper(), one("Contact", person.n)),
         "phone": (person.phone, one("Contact", person.n)),

@@ -240,7 +240,7 @@ def translate(exc: Exception, doing: str, *, write: bool = False) -> HubError:
     if isinstance(exc, (sql.ArgumentError, sql.NoSuchModuleError)):
         return ConfigError("database_url: is no URL that SQLAlchemy knows, such as postgresql+psycopg://user@host/name")
     refused = isinstance(exc, (sql.OperationalError, sql.InterfaceError)) and any(word in text for word in _REFUSED)
-    if refused or state.startswith("28") or state == "42501":
+    if refused or state.startswith("28") or state in ("42501", "SQLITE_READONLY", "SQLITE_CANTOPEN"):
         return Unauthorized(f"{what}: the database refused these credentials, or they lack a right")
     if isinstance(exc, sql.IntegrityError):
         return Conflict(f"{what}: a constraint of the database refused it", code="constraint")

@@ -190,7 +190,7 @@ class Folder:
         seen = path.stat()
         if mark is not None and mark.whole and (mark.size, mark.mtime) == (seen.st_size, seen.st_mtime_ns):
             return
-        if not self.settled(seen):
+        if not seen.st_size or not self.settled(seen):
             return
         with path.open("rb") as file:
             start = mark.place() if mark is not None and _continues(file, mark, seen) else Chunk([], 0, 0, 0, 0)

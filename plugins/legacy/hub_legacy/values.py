@@ -37,7 +37,16 @@ def sort_of(column_type: Any) -> str:
         (types.Uuid, "uuid"),
         (types.String, "text"),
     )
-    return next((sort for cls, sort in known if isinstance(column_type, cls)), "other")
+    found = next((sort for cls, sort in known if isinstance(column_type, cls)), "other")
+    return "binary" if found == "other" and _is_bytes(column_type) else found
+
+
+def _is_bytes(column_type: Any) -> bool:
+    """Say whether a database's own type holds bytes, as SQL Server's rowversion does."""
+    try:
+        return bool(column_type.python_type is bytes)
+    except NotImplementedError:
+        return False
 
 
 def reader(sort: str, scale: int | None, zone: tzinfo) -> Callable[[Any], Any] | None:

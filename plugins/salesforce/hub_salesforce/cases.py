@@ -34,17 +34,17 @@ _VISIBLE = "IsPublished"
 _TEXT = "CommentBody"
 
 
-def create(client: Client, schema: Schema, call: Call) -> Outcome:
+def create(org: Org, call: Call) -> Outcome:
     """
     Create a case by upsert on the run's key, with its first comment, in one request that does both or neither.
 
     Raises Unsupported where the org has no field for the key.
     """
-    column = key_column(client, schema)
-    if isinstance(found := find_create(client, schema, call), Found):
+    column = key_column(org)
+    if isinstance(found := find_create(org, call), Found):
         return found.outcome
-    case, comment = _new_case(client, schema, call)
-    root = client.root()
+    case, comment = _new_case(org, call)
+    root = org.client.root()
     parts = [
         {
             "method": "PATCH",
@@ -64,21 +64,21 @@ def create(client: Client, schema: Schema, call: Call) -> Outcome:
     return _created(made[0], case, made[1], comment)
 
 
-def find_create(client: Client, schema: Schema, call: Call) -> Found | Absent | CannotTell:
+def find_create(org: Org, call: Call) -> Found | Absent | CannotTell:
     """Look for the case by the run's key; case and comment came together or not at all."""
-    column = key_column(client, schema)
-    soql = Select(schema.get("Case"), ("Id",), (("CaseComments", ("Id",)),)).text(f"{column} = '{_key(call)}'")
-    rows = client.query(soql, "query Case")
+    column = key_column(org)
+    soql = Select(org.schema.get("Case"), ("Id",), (("CaseComments", ("Id",)),)).text(f"{column} = '{_key(call)}'")
+    rows = org.client.query(soql, "query Case")
     if not rows:
         return Absent()
     comments = (rows[0].get("CaseComments") or {}).get("records") or [{}]
     return Found(_created(rows[0]["Id"], {}, comments[0].get("Id"), {}))
 
 
-def key_column(client: Client, schema: Schema) -> str:
+def key_column(org: Org) -> str:
     """Give the column of Case that holds the hub's key. Raises Unsupported where it is not as it must be."""
-    name = client.config.external_id_field
-    column = schema.get("Case").columns.get(name)
+    name = org.client.config.external_id_field
+    column = org.schema.get("Case").columns.get(name)
     if column is None or not column.externalId:
         raise Unsupported(
             f"Salesforce: Case has no external id {name}; create a Text(255) field of that name on Case with External "
@@ -88,26 +88,26 @@ def key_column(client: Client, schema: Schema) -> str:
     return name
 
 
-def comment(client: Client, schema: Schema, call: Call, *, public: bool) -> Outcome:
+def comment(org: Org, call: Call, *, public: bool) -> Outcome:
     """Add a comment to the case, and set fields of the case along with it where that is asked for."""
     case_id = target_of(call).remote_id
-    body = _comment(schema, call, public=public)
+    body = _comment(org, call, public=public)
     change = dict(call.parts.get("ticket", {}))
     if change:
-        return _comment_and_change(client, schema, call, body, change)
+        return _comment_and_change(org, call, body, change)
     if call.expected_version is not None:
-        unchanged_since(current(client, schema, "Case", case_id, ()), call.expected_version)
-    response = client.write("POST", "sobjects/CaseComment", {"ParentId": case_id, **body}, "create CaseComment")
+        unchanged_since(current(org, "Case", case_id, ()), call.expected_version)
+    response = org.client.write("POST", "sobjects/CaseComment", {"ParentId": case_id, **body}, "create CaseComment")
     made = _made({"body": response.json()})
     return _commented(made, body, case_id)
 
 
 def _comment_and_change(
-    client: Client, schema: Schema, call: Call, body: Mapping[str, Any], change: Mapping[str, Any]
+    org: Org, call: Call, body: Mapping[str, Any], change: Mapping[str, Any]
 ) -> Outcome:
-    case_id, root = target_of(call).remote_id, client.root()
-    fields = writable(schema, "Case", change)
-    now = current(client, schema, "Case", case_id, tuple(fields))
+    case_id, root = target_of(call).remote_id, org.client.root()
+    fields = writable(org, "Case", change)
+    now = current(org, "Case", case_id, tuple(fields))
     update: dict[str, Any] = {
         "method": "PATCH",
         "url": f"{root}sobjects/Case/{case_id}",
@@ -130,7 +130,7 @@ def _comment_and_change(
     )
 
 
-def find_comment(client: Client, schema: Schema, call: Call, *, public: bool) -> Found | Absent | CannotTell:
+def find_comment(org: Org, call: Call, *, public: bool) -> Found | Absent | CannotTell:
     """
     Look for exactly one comment with this text, by this user, of late.
 
@@ -138,31 +138,31 @@ def find_comment(client: Client, schema: Schema, call: Call, *, public: bool) ->
     under way, and a trigger may have changed the text.
     """
     case_id = target_of(call).remote_id
-    body = _comment(schema, call, public=public)
+    body = _comment(org, call, public=public)
     user = _own_user(client)
     if user is None:
         return CannotTell("Salesforce does not say which user this connection is")
     since = moment(datetime.now(UTC) - LOOK_BACK)
     where = f"ParentId = '{case_id}' AND CreatedById = '{user}' AND CreatedDate >= {since}"
-    soql = Select(schema.get("CaseComment"), ("Id", _TEXT, _VISIBLE)).text(where, "CreatedDate DESC, Id DESC")
-    rows = client.query(f"{soql} LIMIT 200", "query CaseComment")
+    soql = Select(org.schema.get("CaseComment"), ("Id", _TEXT, _VISIBLE)).text(where, "CreatedDate DESC, Id DESC")
+    rows = org.client.query(f"{soql} LIMIT 200", "query CaseComment")
     like = [row for row in rows if row[_VISIBLE] is public and same(row[_TEXT], body.get(_TEXT))]
-    if len(like) == 1 and not _status_missing(client, schema, call):
+    if len(like) == 1 and not _status_missing(org, call):
         return Found(_commented(like[0]["Id"], body, case_id))
     return CannotTell(f"{len(like)} comments of late have this text; which of them is this one cannot be told")
 
 
-def _status_missing(client: Client, schema: Schema, call: Call) -> bool:
+def _status_missing(org: Org, call: Call) -> bool:
     change = call.parts.get("ticket", {})
     if not change:
         return False
-    now = current(client, schema, "Case", target_of(call).remote_id, tuple(change))
+    now = current(org, "Case", target_of(call).remote_id, tuple(change))
     return not all(same(now.get(name), value) for name, value in change.items())
 
 
-def _comment(schema: Schema, call: Call, *, public: bool) -> dict[str, Any]:
+def _comment(org: Org, call: Call, *, public: bool) -> dict[str, Any]:
     """Give a comment's body. Fails closed: unless the words say exactly the wanted visibility, nothing is sent."""
-    body = writable(schema, "CaseComment", call.parts.get("message", call.fields), new=True)
+    body = writable(org, "CaseComment", call.parts.get("message", call.fields), new=True)
     if body.get(_VISIBLE) is not public:
         wanted = "public" if public else "internal"
         text = f"Salesforce: the mapping does not make this comment {wanted} ({_VISIBLE}); nothing was sent"
@@ -178,13 +178,13 @@ def _fits(body: Mapping[str, Any]) -> None:
         raise Invalid(text, code="too_long", field_path="input.body")
 
 
-def _new_case(client: Client, schema: Schema, call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
+def _new_case(org: Org, call: Call) -> tuple[dict[str, Any], dict[str, Any]]:
     target = target_of(call)
-    comment = writable(schema, "CaseComment", call.parts.get("message", {}), new=True)
+    comment = writable(org, "CaseComment", call.parts.get("message", {}), new=True)
     if not isinstance(comment.get(_VISIBLE), bool):
         raise Refused(f"Salesforce: the mapping does not say {_VISIBLE}; nothing was sent", code="visibility_not_said")
     _fits(comment)
-    case = {**writable(schema, "Case", call.parts.get("ticket", call.fields), new=True), **_whose(client, schema, call)}
+    case = {**writable(org, "Case", call.parts.get("ticket", call.fields), new=True), **_whose(org, call)}
     if comment[_VISIBLE] and "Description" not in case:
         case["Description"] = comment.get(_TEXT)
     if target.stream not in ("Contact", "Account"):
@@ -192,14 +192,22 @@ def _new_case(client: Client, schema: Schema, call: Call) -> tuple[dict[str, Any
     return case, comment
 
 
-def _whose(client: Client, schema: Schema, call: Call) -> dict[str, Any]:
+def _whose(org: Org, call: Call) -> dict[str, Any]:
     """Name whom a case belongs to; a contact brings its account along."""
     target = target_of(call)
     if target.stream != "Contact":
-        return {"AccountId": target.remote_id}
-    now = current(client, schema, "Contact", target.remote_id, ("AccountId",))
+        return {"AccountId": target.remote_id, **_shadow(org, target.remote_id)}
+    now = current(org, "Contact", target.remote_id, ("AccountId",))
     account = {"AccountId": now["AccountId"]} if now.get("AccountId") else {}
     return {"ContactId": target.remote_id, **account}
+
+
+def _shadow(org: Org, account: str) -> dict[str, Any]:
+    """Name the contact that stands for a person account."""
+    if "PersonContactId" not in org.schema.get("Account").columns:
+        return {}
+    shadow = current(org, "Account", account, ("PersonContactId",)).get("PersonContactId")
+    return {"ContactId": shadow} if shadow else {}
 
 
 def _key(call: Call) -> str:
@@ -210,7 +218,7 @@ def _key(call: Call) -> str:
 
 def _own_user(client: Client) -> str | None:
     try:
-        user = client.value("/services/oauth2/userinfo", "userinfo").get("user_id")
+        user = org.client.value("/services/oauth2/userinfo", "userinfo").get("user_id")
     except (NotFound, Invalid):
         return None
     return user if isinstance(user, str) and ID.fullmatch(user) else None
@@ -218,7 +226,7 @@ def _own_user(client: Client) -> str | None:
 
 def _composite(client: Client, parts: Sequence[Mapping[str, Any]], what: str) -> list[dict[str, Any]]:
     """Send several writes as one that is carried out whole or not at all. Raises what the first failure means."""
-    response = client.write("POST", "composite", {"allOrNone": True, "compositeRequest": list(parts)}, what)
+    response = org.client.write("POST", "composite", {"allOrNone": True, "compositeRequest": list(parts)}, what)
     answers: list[dict[str, Any]] = response.json()["compositeResponse"]
     failed = [answer for answer in answers if answer["httpStatusCode"] >= 300]
     if failed:

@@ -35,7 +35,7 @@ from hub_salesforce import cases, records
 from hub_salesforce.client import Client, valid_id
 from hub_salesforce.config import SalesforceConfig
 from hub_salesforce.pages import Reader
-from hub_salesforce.schema import Schema
+from hub_salesforce.schema import Org, Schema
 
 _NOT_LIVE = frozenset(("Developer Edition", "Partner Developer Edition"))
 
@@ -74,6 +74,10 @@ class SalesforceConnector(Connector):
                 self._client = Client(self.config, self.transport)
             return self._client
 
+    @property
+    def org(self) -> Org:
+        return Org(self.client, self.schema)
+
     def check(self) -> Checked:
         """Read the organisation's own record: its id, and whether it is a sandbox."""
         soql = "SELECT Id, IsSandbox, OrganizationType FROM Organization LIMIT 1"
@@ -108,48 +112,48 @@ class SalesforceConnector(Connector):
     @act(CustomerLookup, idempotency="set")
     def lookup(self, action: Action, call: Call) -> Outcome:
         """Look for contacts by e-mail, phone, case or order number; the hub fetches what is found."""
-        return records.lookup(self.client, self.schema, call)
+        return records.lookup(self.org, call)
 
     @act(CustomerUpdate, idempotency="set")
     @act(TicketSetStatus, idempotency="set")
     @act(OrderUpdateShippingAddress, idempotency="set")
     def update(self, action: Action, call: Call) -> Outcome:
         """Set fields of the target's own record to the given values."""
-        return records.update(self.client, self.schema, call)
+        return records.update(self.org, call)
 
     @find(CustomerUpdate)
     @find(TicketSetStatus)
     @find(OrderUpdateShippingAddress)
     def find_update(self, action: Action, call: Call) -> Found | Absent | CannotTell:
         """Say whether the record has the values; setting them again does no harm."""
-        return records.find_update(self.client, self.schema, call)
+        return records.find_update(self.org, call)
 
     @act(TicketCreate, idempotency="upsert")
     def create(self, action: Action, call: Call) -> Outcome:
         """Open a case under the run's key, with its first comment, both or neither."""
-        return cases.create(self.client, self.schema, call)
+        return cases.create(self.org, call)
 
     @find(TicketCreate)
     def find_create(self, action: Action, call: Call) -> Found | Absent | CannotTell:
         """Look for the case under the run's key."""
-        return cases.find_create(self.client, self.schema, call)
+        return cases.find_create(self.org, call)
 
     @act(TicketReply, idempotency="marker")
     def reply(self, action: Action, call: Call) -> Outcome:
         """Add a comment that the customer can read, and set the status where that is asked for."""
-        return cases.comment(self.client, self.schema, call, public=True)
+        return cases.comment(self.org, call, public=True)
 
     @act(TicketNote, idempotency="marker")
     def note(self, action: Action, call: Call) -> Outcome:
         """Add a comment that only staff can read."""
-        return cases.comment(self.client, self.schema, call, public=False)
+        return cases.comment(self.org, call, public=False)
 
     @find(TicketReply)
     def find_reply(self, action: Action, call: Call) -> Found | Absent | CannotTell:
         """Look for the one comment with this text by this user; comments hold no key, so none proves nothing."""
-        return cases.find_comment(self.client, self.schema, call, public=True)
+        return cases.find_comment(self.org, call, public=True)
 
     @find(TicketNote)
     def find_note(self, action: Action, call: Call) -> Found | Absent | CannotTell:
         """Look for the one note with this text by this user."""
-        return cases.find_comment(self.client, self.schema, call, public=False)
+        return cases.find_comment(self.org, call, public=False)

@@ -60,12 +60,14 @@ class Reader:
         self.warnings: list[str] = []
         self._dropped: set[str] = set()
         self._asked_anew = False
+        self._sparing = False
 
     def pull(self, cursor: str | None) -> Iterator[Page]:
         """Yield what changed since `cursor`, then what was deleted; each page carries the position after it."""
+        self._sparing = True
         sobject = self.schema.find(self.stream.name)
         if sobject is None:
-            yield Page(records=[], warnings=[f"{self.stream.name}: this org has none, or this user may not see it"])
+            yield Page(records=[], warnings=[f"this org has no {self.stream.name}, or this user may not see it"])
             return
         self._say_currency(sobject)
         clock = sobject.clock()
@@ -175,7 +177,7 @@ class Reader:
         """Yield the pages of a query, as the vendor links them: each body, and its ids and times."""
         what = f"query {self.stream.name}"
         links: set[str] = set()
-        self.client.leave_quota()
+        self._spare()
         body = self.client.get(endpoint, what, {"q": soql})
         while True:
             page = _decoded(decoder, body, self.stream.name)
@@ -187,10 +189,15 @@ class Reader:
             links.add(page.nextRecordsUrl)
             body = self._next(page.nextRecordsUrl, what)
 
+    def _spare(self) -> None:
+        """Leave the last calls of the day to actions; what they read for themselves is no pull."""
+        if self._sparing:
+            self.client.leave_quota()
+
     def _next(self, link: str, what: str) -> bytes:
         if not _NEXT.fullmatch(link):
             raise Temporary(f"Salesforce: {what}: the next page is named in a way that is not understood")
-        self.client.leave_quota()
+        self._spare()
         try:
             return self.client.get(link, what)
         except NotFound as exc:
@@ -221,8 +228,7 @@ class Reader:
     def _say_currency(self, sobject: SObject) -> None:
         if self._lacks_currency(sobject) and self.config.default_currency is None:
             self.warnings.append(
-                f"{sobject.name}: this org has one currency and does not say which; amounts stay null until "
-                "default_currency is set"
+                "this org has one currency and does not say which; amounts stay null until default_currency is set"
             )
 
     def _lacks_currency(self, sobject: SObject) -> bool:

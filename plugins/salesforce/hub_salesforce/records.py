@@ -9,28 +9,28 @@ from typing import Any
 from hub import Absent, Call, CannotTell, Conflict, Effect, Found, Invalid, NotFound, Outcome, Target, Unsupported
 from hub_salesforce.client import Client, valid_id
 from hub_salesforce.schema import Schema
-from hub_salesforce.soql import Select, active_values, literal, moment
+from hub_salesforce.soql import Select, active_values, id_list, literal, moment
 
 _COUNTRY = "Country"
 
 
-def update(client: Client, schema: Schema, call: Call) -> Outcome:
+def update(org: Org, call: Call) -> Outcome:
     """Set `call.fields` on the target. Raises Conflict where it changed since the expected version."""
     target = target_of(call)
-    body = writable(schema, target.stream, _whole(schema, target.stream, call.fields))
-    now = current(client, schema, target.stream, target.remote_id, tuple(body))
+    body = writable(org, target.stream, _whole(org, target.stream, call.fields))
+    now = current(org, target.stream, target.remote_id, tuple(body))
     headers = unchanged_since(now, call.expected_version)
-    client.write(
+    org.client.write(
         "PATCH", f"sobjects/{target.stream}/{target.remote_id}", body, f"update {target.stream}", headers=headers
     )
     return updated(target.stream, target.remote_id, now, body)
 
 
-def find_update(client: Client, schema: Schema, call: Call) -> Found | Absent | CannotTell:
+def find_update(org: Org, call: Call) -> Found | Absent | CannotTell:
     """Compare the record with what was to be set. Setting it again is harmless, so a difference is Absent."""
     target = target_of(call)
-    body = writable(schema, target.stream, _whole(schema, target.stream, call.fields))
-    now = current(client, schema, target.stream, target.remote_id, tuple(body))
+    body = writable(org, target.stream, _whole(org, target.stream, call.fields))
+    now = current(org, target.stream, target.remote_id, tuple(body))
     if all(same(now.get(name), value) for name, value in body.items()):
         return Found(updated(target.stream, target.remote_id, {}, body))
     return Absent()
@@ -59,12 +59,12 @@ def _stored(value: Any) -> Any:
     return (value.replace("\r\n", "\n").strip() or None) if isinstance(value, str) else value
 
 
-def current(client: Client, schema: Schema, sobject: str, remote_id: str, columns: tuple[str, ...]) -> dict[str, Any]:
+def current(org: Org, sobject: str, remote_id: str, columns: tuple[str, ...]) -> dict[str, Any]:
     """Read a record's columns as they are now. Raises NotFound."""
-    found = schema.get(sobject)
+    found = org.schema.get(sobject)
     clock = found.clock()
     wanted = dict.fromkeys(["Id", *([clock] if clock else []), *columns])
-    rows = client.query(Select(found, tuple(wanted)).text(f"Id = '{valid_id(remote_id)}'"), f"query {sobject}")
+    rows = org.client.query(Select(found, tuple(wanted)).text(f"Id = '{valid_id(remote_id)}'"), f"query {sobject}")
     if not rows:
         raise NotFound(f"Salesforce: there is no such {sobject}, or this user may not see it")
     return rows[0]
@@ -90,13 +90,13 @@ def unchanged_since(now: Mapping[str, Any], expected: str | None) -> dict[str, s
     return {"If-Unmodified-Since": format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)}
 
 
-def writable(schema: Schema, sobject: str, fields: Mapping[str, Any], *, new: bool = False) -> dict[str, Any]:
+def writable(org: Org, sobject: str, fields: Mapping[str, Any], *, new: bool = False) -> dict[str, Any]:
     """
     Check a body against describe before it is sent.
 
     Raises Unsupported for a column that this user cannot write and for a value that a picklist does not have.
     """
-    columns = schema.get(sobject).columns
+    columns = org.schema.get(sobject).columns
     body = {}
     for given, value in fields.items():
         name = _country_code(given, value, columns)
@@ -116,9 +116,9 @@ def writable(schema: Schema, sobject: str, fields: Mapping[str, Any], *, new: bo
     return body
 
 
-def _whole(schema: Schema, sobject: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _whole(org: Org, sobject: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Clear the region of an address that is replaced by one without: Berlin is not in Texas."""
-    columns = schema.get(sobject).columns
+    columns = org.schema.get(sobject).columns
     stale: dict[str, Any] = {}
     for name in fields:
         state = name.removesuffix("City") + "State"
@@ -133,25 +133,35 @@ def _country_code(name: str, value: Any, columns: Mapping[str, Any]) -> str:
     return f"{name}Code" if code and name.endswith(_COUNTRY) and f"{name}Code" in columns else name
 
 
-def lookup(client: Client, schema: Schema, call: Call) -> Outcome:
+def lookup(org: Org, call: Call) -> Outcome:
     """Find contacts; nothing found is no error."""
     given = {name: str(value) for name, value in call.input.items() if value}
     ids: list[str] = []
     if email := given.get("email"):
-        ids = _ids(client, schema, "Contact", f"Email = {literal(email)}")
+        ids = _ids(org, "Contact", f"Email = {literal(email)}")
     elif phone := given.get("phone"):
-        ids = _ids(client, schema, "Contact", f"(Phone = {literal(phone)} OR MobilePhone = {literal(phone)})")
+        ids = _ids(org, "Contact", f"(Phone = {literal(phone)} OR MobilePhone = {literal(phone)})")
     elif ticket := given.get("ticket_id"):
-        ids = _ids(client, schema, "Case", f"CaseNumber = {literal(ticket)}", "ContactId")
+        ids = _ids(org, "Case", f"CaseNumber = {literal(ticket)}", "ContactId")
     elif number := given.get("order_number"):
-        ids = _ids(client, schema, "Order", f"OrderNumber = {literal(number)}", "BillToContactId")
-    found = tuple(("Contact", one) for one in ids)
+        ids = _ids(org, "Order", f"OrderNumber = {literal(number)}", "BillToContactId")
+    found = _persons(org, ids)
     return Outcome(touched=found, answer={"found": [{"stream": stream, "remote_id": one} for stream, one in found]})
 
 
-def _ids(client: Client, schema: Schema, sobject: str, where: str, column: str = "Id") -> list[str]:
-    found = schema.find(sobject)
+def _persons(org: Org, ids: list[str]) -> tuple[tuple[str, str], ...]:
+    """Name where each contact is written: the contact of a person account is only its shadow."""
+    contact = org.schema.find("Contact")
+    if not ids or contact is None or "IsPersonAccount" not in contact.columns:
+        return tuple(("Contact", one) for one in ids)
+    where = f"Id IN {id_list(valid_id(one) for one in ids)}"
+    rows = org.client.query(Select(contact, ("Id", "AccountId", "IsPersonAccount")).text(where, "Id"), "look up Contact")
+    return tuple(("Account", r["AccountId"]) if r["IsPersonAccount"] else ("Contact", r["Id"]) for r in rows)
+
+
+def _ids(org: Org, sobject: str, where: str, column: str = "Id") -> list[str]:
+    found = org.schema.find(sobject)
     if found is None or column not in found.columns:
         return []
     soql = f"{Select(found, tuple(dict.fromkeys(('Id', column)))).text(where, 'Id')} LIMIT 20"
-    return [row[column] for row in client.query(soql, f"look up {sobject}") if row.get(column)]
+    return [row[column] for row in org.client.query(soql, f"look up {sobject}") if row.get(column)]

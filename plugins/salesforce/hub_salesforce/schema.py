@@ -1,7 +1,9 @@
 """What an org has: sObjects as `describe` tells them, read once per connection."""
 
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import msgspec
 
@@ -70,23 +72,26 @@ class SObject:
 
 
 _DECODER = msgspec.json.Decoder(_Described)
+_KEPT_S = 900.0
 _NAME = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
 
 
 class Schema:
-    """Describes, kept. Thread-safe."""
+    """Describes, kept for a while: administrators add fields. Thread-safe."""
 
     def __init__(self, client: Callable[[], Client]) -> None:
         self._client = client
-        self._known: dict[str, SObject | None] = {}
+        self._known: dict[str, tuple[float, SObject | None]] = {}
         self._lock = threading.RLock()
 
     def find(self, name: str) -> SObject | None:
         """Give an sObject, or None where this org has none of that name, or none that this user may query."""
         with self._lock:
-            if name not in self._known:
-                self._known[name] = self._asked(name)
-            return self._known[name]
+            at, found = self._known.get(name, (float("-inf"), None))
+            if time.monotonic() - at >= _KEPT_S:
+                found = self._asked(name)
+                self._known[name] = (time.monotonic(), found)
+            return found
 
     def get(self, name: str) -> SObject:
         """Give an sObject. Raises Unsupported where this org has none of that name."""
@@ -110,6 +115,14 @@ class Schema:
             return None
         told = SObject(_decoded(body, what))
         return told if told.queryable else None
+
+
+@dataclass(frozen=True)
+class Org:
+    """One org: how to reach it, and what it has."""
+
+    client: Client
+    schema: Schema
 
 
 def _decoded(body: bytes, what: str) -> _Described:

@@ -10,7 +10,7 @@ from hub_salesforce.schema import Column, Schema, SObject
 
 # Fields that only exist where a feature of the org is on; nothing is amiss where they are not there.
 _OPTIONAL = re.compile(
-    r"(^|\.)(IsPersonAccount|Person[A-Z]\w*|CurrencyIsoCode|\w+(State|Country)Code|SlaExitDate|RecordTypeId|Hub_\w+__c)$"
+    r"(^|\.)(IsPersonAccount|Person[A-Z]\w*|CurrencyIsoCode|\w+(State|Country)Code|SlaExitDate|RecordTypeId|Hub_\w+__p?c)$"
 )
 # An account has the names of a person only where person accounts are on.
 _OPTIONAL_OF = frozenset(("Account.FirstName", "Account.LastName", "Account.Salutation"))
@@ -40,7 +40,7 @@ class Select:
     def warnings(self) -> list[str]:
         """Say what was left out, but for fields that belong to a feature of the org."""
         return [
-            f"{self.sobject.name}: this org has no {path}, or this user may not see it; it is left out"
+            f"this org has no {self.sobject.name}.{path}, or this user may not see it; it is left out"
             for path in self.missing
             if not _OPTIONAL.search(path) and f"{self.sobject.name}.{path}" not in _OPTIONAL_OF
         ]

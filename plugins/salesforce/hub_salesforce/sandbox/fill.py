@@ -100,7 +100,7 @@ class Filler:
 
     def _person(self, person: Person) -> None:
         given, _, family = person.name_in("salesforce").partition(" ")
-        alone = self.person_accounts and person.company is None and person.n % 3 == 1
+        alone = self._alone(person)
         self.put(
             "Contact", person.n, person.created, person.updated, FirstName=given, LastName=family,
             Name=f"{given} {family}", Email=person.email_in("salesforce"), Phone=person.phone,
@@ -115,14 +115,18 @@ class Filler:
     def _account_of(self, person: Person) -> str | None:
         if person.company is not None:
             return one("Account", person.company.n)
-        return one("Account", _HOUSEHOLD + person.n) if self.person_accounts and person.n % 3 == 1 else None
+        return one("Account", _HOUSEHOLD + person.n) if self._alone(person) else None
+
+    def _alone(self, person: Person) -> bool:
+        """Some of those who belong to no company are person accounts, where the org has such."""
+        return self.person_accounts and person.company is None and person.n % 3 == 2
 
     def _person_account(self, person: Person, given: str, family: str) -> None:
         self.put(
             "Account", _HOUSEHOLD + person.n, person.created, person.updated, Name=f"{given} {family}",
             FirstName=given, LastName=family, IsPersonAccount=True, PersonContactId=one("Contact", person.n),
-            PersonEmail=person.email_in("salesforce"), PersonHomePhone=person.phone, Phone=person.phone,
-            OwnerId=one("User", 1), CurrencyIsoCode=person.currency,
+            Hub_External_Id__pc=person.number, PersonEmail=person.email_in("salesforce"), Phone=person.phone,
+            PersonHomePhone=person.phone, OwnerId=one("User", 1), CurrencyIsoCode=person.currency,
             **_place("PersonMailing", person.street, person.place),
         )  # fmt: skip
 

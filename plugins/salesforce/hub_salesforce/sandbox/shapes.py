@@ -63,7 +63,7 @@ class Column:
             "namePointing": len(self.targets) > 1,
             "createable": self.createable,
             "updateable": self.updateable,
-            "custom": self.name.endswith("__c"),
+            "custom": self.name.endswith("c") and "__" in self.name,
             "externalId": self.unique,
             "unique": self.unique,
             "idLookup": self.unique or self.name == "Id",

@@ -1,0 +1,171 @@
+"""The four systems through the whole hub, held against the sandboxes' own state."""
+
+import json
+import sqlite3
+from collections import Counter
+
+import pytest
+
+from hub.app import App
+from hub.app.sandboxes import Sandboxes
+from hub.perform import Request
+from hub.plugins import discover
+
+WATCHED = ("record", "event", "link", "alias", "raw", "state", "reject")
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """An open hub on four sandboxes of 120 people, everything synced once."""
+    folder = tmp_path_factory.mktemp("hub")
+    with Sandboxes.start(customers=120, plugins=discover()) as up:
+        (folder / "config.toml").write_text(up.toml())
+        with App.open(folder / "config.toml") as app:
+            app.first = app.sync(full=True)
+            app.folder, app.up = folder, up.sandboxes
+            yield app
+
+
+def rows(hub, sql, *values):
+    with sqlite3.connect(hub.folder / "hub.db") as db:
+        found = db.execute(sql, values).fetchall()
+    db.close()
+    return found
+
+
+def bodies(hub, connection, kind):
+    sql = (
+        "SELECT r.body FROM record r JOIN source s ON s.id = r.source_id "
+        "WHERE s.connection = ? AND r.kind = ? AND r.deleted_at IS NULL"
+    )
+    return [json.loads(body) for (body,) in rows(hub, sql, connection, kind)]
+
+
+def test_every_table_of_the_default_mappings_has_records_and_no_reject(hub):
+    seen = {(name, table): line for name, tables in hub.first.items() for table, line in tables.items()}
+    assert {key: line["error"] for key, line in seen.items() if line["error"]} == {}
+    assert {key for key, line in seen.items() if not line["changed"]} == set()
+    assert sum(line["rejected"] for line in seen.values()) == 0
+    assert {name for name, _ in seen} == {"legacy", "salesforce", "stripe", "zendesk"}
+
+
+def test_a_second_full_sync_reads_everything_and_changes_no_row(hub):
+    with sqlite3.connect(hub.folder / "hub.db") as db:
+        db.execute("CREATE TABLE touched (what TEXT)")
+        for table in WATCHED:
+            for change in ("INSERT", "UPDATE", "DELETE"):
+                db.execute(
+                    f"CREATE TRIGGER t_{table}_{change} AFTER {change} ON {table} "
+                    f"BEGIN INSERT INTO touched VALUES ('{change} {table}'); END"
+                )
+    db.close()
+    try:
+        again = hub.sync(full=True)
+        touched = Counter(what for (what,) in rows(hub, "SELECT what FROM touched"))
+    finally:
+        with sqlite3.connect(hub.folder / "hub.db") as db:
+            for table in WATCHED:
+                for change in ("INSERT", "UPDATE", "DELETE"):
+                    db.execute(f"DROP TRIGGER t_{table}_{change}")
+            db.execute("DROP TABLE touched")
+        db.close()
+    told = {what: n for what, n in touched.items() if what != "UPDATE state"}
+    assert told == {}
+    for name, tables in again.items():
+        for table, line in tables.items():
+            assert line["read"] == hub.first[name][table]["read"], (name, table)
+            assert (line["changed"], line["rejected"], line["error"]) == (0, 0, None), (name, table)
+
+
+def test_tickets_and_messages_are_those_of_the_world(hub):
+    world = hub.up["zendesk"].world
+    mine = [t for t in world.tickets if t.system == "zendesk"]
+    words = {"hold": "on_hold"}
+    wanted = Counter(words.get(t.status, t.status) for t in mine)
+    assert Counter(body["status"] for body in bodies(hub, "zendesk", "ticket")) == wanted
+    assert len(bodies(hub, "zendesk", "message")) == sum(len(t.comments) for t in mine)
+
+
+def test_no_private_note_is_public_on_any_path(hub):
+    private = {c.text for t in hub.up["zendesk"].world.tickets for c in t.comments if not c.public}
+    assert private
+    stored = [b for c in ("zendesk", "salesforce") for b in bodies(hub, c, "message") if b["body_text"] in private]
+    assert len(stored) >= len(private)
+    assert {body["visibility"] for body in stored} == {"internal"}
+
+
+def test_money_is_that_of_the_world_to_the_last_minor_unit(hub):
+    world = hub.up["stripe"].world
+    wanted = Counter()
+    for payment in world.payments:
+        if "stripe" in payment.order.person.systems:
+            wanted[payment.order.currency] += payment.amount_minor
+    got = Counter()
+    for body in bodies(hub, "stripe", "payment"):
+        got[body["amount"]["currency"]] += body["amount"]["amount"]
+    assert got == wanted
+    ordered, orders = Counter(), Counter()
+    for order in world.orders:
+        ordered[order.currency] += order.total_minor
+    for body in bodies(hub, "legacy", "order"):
+        orders[body["total"]["currency"]] += body["total"]["amount"]
+    assert orders == ordered
+
+
+def test_one_person_known_to_all_four_is_one_customer(hub):
+    world = hub.up["legacy"].world
+    everywhere = [p for p in world.people if len(p.systems) == 4 and not p.shared_mailbox]
+    sql = "SELECT entity_id FROM record WHERE kind = 'customer' AND external_ref = ?"
+    together = [len(set(rows(hub, sql, person.number))) for person in everywhere]
+    assert set(together) == {1}
+
+
+def test_two_people_are_never_one_customer(hub):
+    world = hub.up["legacy"].world
+    numbers = {p.number for p in world.people}
+    sql = "SELECT entity_id, external_ref FROM record WHERE kind = 'customer'"
+    people = {}
+    for entity, number in rows(hub, sql):
+        if number in numbers:
+            people.setdefault(entity, set()).add(number)
+    assert [found for found in people.values() if len(found) > 1] == []
+
+
+def test_an_agent_reads_what_it_just_wrote(hub):
+    ticket = hub.up["zendesk"].world.tickets[0]
+    held = next(b for b in bodies(hub, "zendesk", "ticket") if b["status"] == "open" and b["subject"] == ticket.subject)
+    reference = f"zendesk/tickets/{held['remote_id']}"
+    made = hub.act(Request(action="ticket.note", input={"ticket_ref": reference, "body": "Seen at once"}, key="k-note"))
+    assert made["status"] == "succeeded"
+    notes = [b for b in bodies(hub, "zendesk", "message") if b["body_text"] == "Seen at once"]
+    assert [note["visibility"] for note in notes] == ["internal"]
+    done = hub.act(
+        Request(action="ticket.set_status", input={"ticket_ref": reference, "status": "pending"}, key="k-set")
+    )
+    assert done["status"] == "succeeded"
+    now = next(b for b in bodies(hub, "zendesk", "ticket") if b["remote_id"] == held["remote_id"])
+    assert now["status"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "effects"),
+    [("drop_after", "succeeded", 1), ("drop_before", "succeeded", 1), ("status:500", "failed", 0)],
+)
+def test_a_refund_whose_answer_is_lost_happens_once_or_surely_not(hub, fault, status, effects):
+    (hub.folder / "policy.toml").write_text('[[rule]]\naction = "payment.refund"\nverdict = "allow"\n')
+    stripe = hub.up["stripe"]
+    free = (b for b in bodies(hub, "stripe", "payment") if b["status"] == "succeeded" and not b["disputed"])
+    payment = next(b for b in free if not b["amount_refunded"]["amount"] and b["amount"]["currency"] == "USD")
+    with App.open(hub.folder / "config.toml") as app:
+        before = len(stripe.effects("refund"))
+        stripe.fault("POST /v1/refunds", fault)
+        given = {
+            "payment_ref": f"stripe/payment_intents/{payment['remote_id']}",
+            "amount": "1.00 USD",
+            "reason": "goodwill",
+        }
+        first = app.act(Request(action="payment.refund", input=given, key=f"k-{fault}"))
+        again = app.act(Request(action="payment.refund", input=given, key=f"k-{fault}"))
+    assert [first["status"], again["status"], again["replayed"]] == [status, status, True]
+    assert again["run_id"] == first["run_id"]
+    assert len(stripe.effects("refund")) == before + effects
