@@ -8,7 +8,7 @@ PROJECTS := pyproject.toml $(foreach p,$(PLUGINS),plugins/$(p)/pyproject.toml)
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check serve format clean
+.PHONY: help venv demo test check bench-world serve format clean
 
 help:  ## show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ check: $(STAMP)  ## lint, types, layers, mappings
 	@for p in $(PLUGINS); do $(BIN)/mypy --no-incremental plugins/$$p/hub_$$p || exit 1; done
 	@$(BIN)/lint-imports
 	@for p in $(PLUGINS); do $(BIN)/hub map check $$p || exit 1; done
+
+bench-world: $(STAMP)  ## measure the 500-customer world: seconds, memory, a second full pass
+	@$(BIN)/python bench/world.py
 
 serve: $(STAMP)  ## run API and worker on config.toml
 	@$(BIN)/hub serve

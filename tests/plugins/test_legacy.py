@@ -24,6 +24,7 @@ from hub import (
     MappingError,
     OrderUpdateShippingAddress,
     Page,
+    Refused,
     Stream,
     Temporary,
     Transport,
@@ -360,7 +361,7 @@ def test_errors_of_databases_say_what_to_do_and_hold_no_data() -> None:
 
     cases = [
         (error(exc.OperationalError, 'password authentication failed for "x"'), Unauthorized),
-        (error(exc.ProgrammingError, "permission denied for table ada@", state="42501"), Unauthorized),
+        (error(exc.ProgrammingError, "permission denied for table ada@", state="42501"), Refused),
         (error(exc.OperationalError, "server closed the connection", state="08006"), Temporary),
         (error(exc.ProgrammingError, 'relation "logins" does not exist', state="42P01"), Invalid),
     ]
@@ -437,7 +438,7 @@ def test_the_plugin_loads_without_sqlalchemy() -> None:
 def test_a_database_that_may_only_be_read_refuses_actions(path: Path, sql: sqlite3.Connection, opened: Opened) -> None:
     filled(sql, [])
     connector = opened()
-    with pytest.raises(Unauthorized), connector.database("test").writing("inserting") as connection:
+    with pytest.raises(Refused, match="lacks a right"), connector.database("test").writing("x") as connection:
         _insert_read_only(connection)
 
 

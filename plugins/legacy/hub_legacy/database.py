@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hub import ConfigError, Conflict, HubError, Invalid, NotSent, Temporary, Unauthorized, Unknown
+from hub import ConfigError, Conflict, HubError, Invalid, NotSent, Refused, Temporary, Unauthorized, Unknown
 from hub_legacy.values import sort_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Connection, Engine, Table
 
-_REFUSED = ("password", "access denied", "authentication", "login", "permission denied", "not authorized", "ora-01017")
+_REFUSED = ("password", "access denied", "authentication", "login", "not authorized", "ora-01017")
+_NO_RIGHT = ("42501", "1142", "SQLITE_READONLY")
 _READ_ONLY_FIRST = ("mysql", "mariadb", "oracle")
 _SERIALIZABLE = ("postgresql", "mysql", "mariadb", "mssql", "cockroachdb")
 _LISTED = 20
@@ -240,8 +241,10 @@ def translate(exc: Exception, doing: str, *, write: bool = False) -> HubError:
     if isinstance(exc, (sql.ArgumentError, sql.NoSuchModuleError)):
         return ConfigError("database_url: is no URL that SQLAlchemy knows, such as postgresql+psycopg://user@host/name")
     refused = isinstance(exc, (sql.OperationalError, sql.InterfaceError)) and any(word in text for word in _REFUSED)
-    if refused or state.startswith("28") or state in ("42501", "SQLITE_READONLY", "SQLITE_CANTOPEN"):
-        return Unauthorized(f"{what}: the database refused these credentials, or they lack a right")
+    if state in _NO_RIGHT or "command denied" in text:
+        return Refused(f"{what}: the database user lacks a right on it; grant it", code="missing_right")
+    if refused or state.startswith("28"):
+        return Unauthorized(f"{what}: the database refused these credentials")
     if isinstance(exc, sql.IntegrityError):
         return Conflict(f"{what}: a constraint of the database refused it", code="constraint")
     if isinstance(exc, (sql.OperationalError, sql.InterfaceError, sql.TimeoutError, sql.InternalError)):

@@ -20,10 +20,10 @@ from hub import (
     Temporary,
     Unsupported,
 )
-from hub_salesforce.client import ID, Client, valid_id
+from hub_salesforce.client import ID, valid_id
 from hub_salesforce.errors import details, judged
 from hub_salesforce.records import current, same, target_of, unchanged_since, writable
-from hub_salesforce.schema import Schema
+from hub_salesforce.schema import Org
 from hub_salesforce.soql import Select, moment
 
 COMMENT_BYTES = 4000
@@ -59,9 +59,9 @@ def create(org: Org, call: Call) -> Outcome:
             "body": {"ParentId": "@{case.id}", **comment},
         },
     ]
-    answers = _composite(client, parts, "create Case")
+    answers = _composite(org, parts, "create Case")
     made = [_made(answer) for answer in answers]
-    return _created(made[0], case, made[1], comment)
+    return _created({"Id": made[0], **case}, {"Id": made[1], **comment})
 
 
 def find_create(org: Org, call: Call) -> Found | Absent | CannotTell:
@@ -72,7 +72,8 @@ def find_create(org: Org, call: Call) -> Found | Absent | CannotTell:
     if not rows:
         return Absent()
     comments = (rows[0].get("CaseComments") or {}).get("records") or [{}]
-    return Found(_created(rows[0]["Id"], {}, comments[0].get("Id"), {}))
+    case, comment = call.parts.get("ticket", call.fields), call.parts.get("message", {})
+    return Found(_created({"Id": rows[0]["Id"], **case}, {"Id": comments[0].get("Id"), **comment}))
 
 
 def key_column(org: Org) -> str:
@@ -96,18 +97,16 @@ def comment(org: Org, call: Call, *, public: bool) -> Outcome:
     if change:
         return _comment_and_change(org, call, body, change)
     if call.expected_version is not None:
-        unchanged_since(current(org, "Case", case_id, ()), call.expected_version)
+        unchanged_since(current(org, "Case", case_id, columns=()), call.expected_version)
     response = org.client.write("POST", "sobjects/CaseComment", {"ParentId": case_id, **body}, "create CaseComment")
     made = _made({"body": response.json()})
     return _commented(made, body, case_id)
 
 
-def _comment_and_change(
-    org: Org, call: Call, body: Mapping[str, Any], change: Mapping[str, Any]
-) -> Outcome:
+def _comment_and_change(org: Org, call: Call, body: Mapping[str, Any], change: Mapping[str, Any]) -> Outcome:
     case_id, root = target_of(call).remote_id, org.client.root()
     fields = writable(org, "Case", change)
-    now = current(org, "Case", case_id, tuple(fields))
+    now = current(org, "Case", case_id, columns=tuple(fields))
     update: dict[str, Any] = {
         "method": "PATCH",
         "url": f"{root}sobjects/Case/{case_id}",
@@ -122,12 +121,19 @@ def _comment_and_change(
         "referenceId": "comment",
         "body": {"ParentId": case_id, **body},
     }
-    answers = _composite(client, [update, add], "create CaseComment")
+    answers = _composite(org, [update, add], "create CaseComment")
     done = _commented(_made(answers[1]), body, case_id)
-    before = {name: now.get(name) for name in fields}
-    return Outcome(
-        (*done.effects, Effect("Case", case_id, "update", before, fields)), (*done.touched, ("Case", case_id))
-    )
+    return _with_case(done, call, before={name: now.get(name) for name in fields})
+
+
+def _with_case(done: Outcome, call: Call, before: Mapping[str, Any] | None = None) -> Outcome:
+    """Add to a comment's outcome what was set on its case along with it."""
+    change = dict(call.parts.get("ticket", {}))
+    if not change:
+        return done
+    case_id = target_of(call).remote_id
+    effect = Effect("Case", case_id, "update", before, change)
+    return Outcome((*done.effects, effect), (*done.touched, ("Case", case_id)))
 
 
 def find_comment(org: Org, call: Call, *, public: bool) -> Found | Absent | CannotTell:
@@ -139,7 +145,7 @@ def find_comment(org: Org, call: Call, *, public: bool) -> Found | Absent | Cann
     """
     case_id = target_of(call).remote_id
     body = _comment(org, call, public=public)
-    user = _own_user(client)
+    user = _own_user(org)
     if user is None:
         return CannotTell("Salesforce does not say which user this connection is")
     since = moment(datetime.now(UTC) - LOOK_BACK)
@@ -148,7 +154,7 @@ def find_comment(org: Org, call: Call, *, public: bool) -> Found | Absent | Cann
     rows = org.client.query(f"{soql} LIMIT 200", "query CaseComment")
     like = [row for row in rows if row[_VISIBLE] is public and same(row[_TEXT], body.get(_TEXT))]
     if len(like) == 1 and not _status_missing(org, call):
-        return Found(_commented(like[0]["Id"], body, case_id))
+        return Found(_with_case(_commented(like[0]["Id"], body, case_id), call))
     return CannotTell(f"{len(like)} comments of late have this text; which of them is this one cannot be told")
 
 
@@ -156,7 +162,7 @@ def _status_missing(org: Org, call: Call) -> bool:
     change = call.parts.get("ticket", {})
     if not change:
         return False
-    now = current(org, "Case", target_of(call).remote_id, tuple(change))
+    now = current(org, "Case", target_of(call).remote_id, columns=tuple(change))
     return not all(same(now.get(name), value) for name, value in change.items())
 
 
@@ -197,7 +203,7 @@ def _whose(org: Org, call: Call) -> dict[str, Any]:
     target = target_of(call)
     if target.stream != "Contact":
         return {"AccountId": target.remote_id, **_shadow(org, target.remote_id)}
-    now = current(org, "Contact", target.remote_id, ("AccountId",))
+    now = current(org, "Contact", target.remote_id, columns=("AccountId",))
     account = {"AccountId": now["AccountId"]} if now.get("AccountId") else {}
     return {"ContactId": target.remote_id, **account}
 
@@ -206,7 +212,7 @@ def _shadow(org: Org, account: str) -> dict[str, Any]:
     """Name the contact that stands for a person account."""
     if "PersonContactId" not in org.schema.get("Account").columns:
         return {}
-    shadow = current(org, "Account", account, ("PersonContactId",)).get("PersonContactId")
+    shadow = current(org, "Account", account, columns=("PersonContactId",)).get("PersonContactId")
     return {"ContactId": shadow} if shadow else {}
 
 
@@ -216,7 +222,7 @@ def _key(call: Call) -> str:
     return call.key
 
 
-def _own_user(client: Client) -> str | None:
+def _own_user(org: Org) -> str | None:
     try:
         user = org.client.value("/services/oauth2/userinfo", "userinfo").get("user_id")
     except (NotFound, Invalid):
@@ -224,7 +230,7 @@ def _own_user(client: Client) -> str | None:
     return user if isinstance(user, str) and ID.fullmatch(user) else None
 
 
-def _composite(client: Client, parts: Sequence[Mapping[str, Any]], what: str) -> list[dict[str, Any]]:
+def _composite(org: Org, parts: Sequence[Mapping[str, Any]], what: str) -> list[dict[str, Any]]:
     """Send several writes as one that is carried out whole or not at all. Raises what the first failure means."""
     response = org.client.write("POST", "composite", {"allOrNone": True, "compositeRequest": list(parts)}, what)
     answers: list[dict[str, Any]] = response.json()["compositeResponse"]
@@ -253,10 +259,9 @@ def _commented(comment_id: str, body: Mapping[str, Any], case_id: str) -> Outcom
     return Outcome((Effect("CaseComment", comment_id, "create", None, after),), (("CaseComment", comment_id),))
 
 
-def _created(case_id: str, case: Mapping[str, Any], comment_id: str | None, comment: Mapping[str, Any]) -> Outcome:
-    effects = [Effect("Case", case_id, "create", None, dict(case) or None)]
-    touched = [("Case", case_id)]
-    if comment_id:
-        effects.append(Effect("CaseComment", comment_id, "create", None, dict(comment) or None))
-        touched.append(("CaseComment", comment_id))
-    return Outcome(tuple(effects), tuple(touched))
+def _created(case: Mapping[str, Any], comment: Mapping[str, Any]) -> Outcome:
+    rows = [(name, row) for name, row in (("Case", case), ("CaseComment", comment)) if row.get("Id")]
+    effects = [
+        Effect(name, row["Id"], "create", None, {k: v for k, v in row.items() if k != "Id"}) for name, row in rows
+    ]
+    return Outcome(tuple(effects), tuple((name, row["Id"]) for name, row in rows))

@@ -143,9 +143,8 @@ class Reader:
     def _answers(self, endpoint: str, where: str, order: str) -> Iterator[tuple[bytes, Any]]:
         """Send the stream's query; a field that the org turns out not to have is left out, with a warning."""
         while True:
-            sobject = self.schema.get(self.stream.name)
-            select = select_for(self.stream, sobject, self.schema, self._dropped)
-            decoder = _envelope(sobject.clock(), tuple(name for name, _ in select.children))
+            select = select_for(self.stream, self.schema, dropped=self._dropped)
+            decoder = _envelope(select.sobject.clock(), tuple(name for name, _ in select.children))
             pages = self._pages(endpoint, select.text(where, order), decoder)
             try:
                 first = next(pages)
@@ -155,7 +154,7 @@ class Reader:
                 continue
             self.warnings += [text for text in select.warnings() if text not in self.warnings]
             for body, page in chain([first], pages):
-                yield self._with_currency(body, sobject), page
+                yield self._with_currency(body, select.sobject), page
             return
 
     def _drop(self, exc: Invalid, select: Select) -> bool:

@@ -7,8 +7,8 @@ from email.utils import format_datetime
 from typing import Any
 
 from hub import Absent, Call, CannotTell, Conflict, Effect, Found, Invalid, NotFound, Outcome, Target, Unsupported
-from hub_salesforce.client import Client, valid_id
-from hub_salesforce.schema import Schema
+from hub_salesforce.client import valid_id
+from hub_salesforce.schema import Org
 from hub_salesforce.soql import Select, active_values, id_list, literal, moment
 
 _COUNTRY = "Country"
@@ -18,7 +18,7 @@ def update(org: Org, call: Call) -> Outcome:
     """Set `call.fields` on the target. Raises Conflict where it changed since the expected version."""
     target = target_of(call)
     body = writable(org, target.stream, _whole(org, target.stream, call.fields))
-    now = current(org, target.stream, target.remote_id, tuple(body))
+    now = current(org, target.stream, target.remote_id, columns=tuple(body))
     headers = unchanged_since(now, call.expected_version)
     org.client.write(
         "PATCH", f"sobjects/{target.stream}/{target.remote_id}", body, f"update {target.stream}", headers=headers
@@ -30,7 +30,7 @@ def find_update(org: Org, call: Call) -> Found | Absent | CannotTell:
     """Compare the record with what was to be set. Setting it again is harmless, so a difference is Absent."""
     target = target_of(call)
     body = writable(org, target.stream, _whole(org, target.stream, call.fields))
-    now = current(org, target.stream, target.remote_id, tuple(body))
+    now = current(org, target.stream, target.remote_id, columns=tuple(body))
     if all(same(now.get(name), value) for name, value in body.items()):
         return Found(updated(target.stream, target.remote_id, {}, body))
     return Absent()
@@ -59,7 +59,7 @@ def _stored(value: Any) -> Any:
     return (value.replace("\r\n", "\n").strip() or None) if isinstance(value, str) else value
 
 
-def current(org: Org, sobject: str, remote_id: str, columns: tuple[str, ...]) -> dict[str, Any]:
+def current(org: Org, sobject: str, remote_id: str, *, columns: tuple[str, ...]) -> dict[str, Any]:
     """Read a record's columns as they are now. Raises NotFound."""
     found = org.schema.get(sobject)
     clock = found.clock()
@@ -155,7 +155,9 @@ def _persons(org: Org, ids: list[str]) -> tuple[tuple[str, str], ...]:
     if not ids or contact is None or "IsPersonAccount" not in contact.columns:
         return tuple(("Contact", one) for one in ids)
     where = f"Id IN {id_list(valid_id(one) for one in ids)}"
-    rows = org.client.query(Select(contact, ("Id", "AccountId", "IsPersonAccount")).text(where, "Id"), "look up Contact")
+    rows = org.client.query(
+        Select(contact, ("Id", "AccountId", "IsPersonAccount")).text(where, "Id"), "look up Contact"
+    )
     return tuple(("Account", r["AccountId"]) if r["IsPersonAccount"] else ("Contact", r["Id"]) for r in rows)
 
 

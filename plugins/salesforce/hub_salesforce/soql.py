@@ -46,25 +46,25 @@ class Select:
         ]
 
 
-def select_for(stream: Stream, sobject: SObject, schema: Schema, dropped: Iterable[str] = ()) -> Select:
+def select_for(stream: Stream, schema: Schema, *, dropped: Iterable[str] = ()) -> Select:
     """Plan the SELECT of a stream: its paths, and what pulling needs, as far as the org has them."""
+    sobject, without = schema.get(stream.name), frozenset(dropped)
     columns: dict[str, None] = {}
     children: dict[str, dict[str, None]] = {}
     missing: dict[str, None] = {}
-    without = frozenset(dropped)
     for path in [*_needed(sobject), *stream.paths, *stream.key]:
         names = _names(path)
-        if not names or names[0] == "attributes":
+        child = sobject.children.get(names[0]) if names and names[0] not in sobject.columns else None
+        if not names or "attributes" in names or (child is not None and len(names) == 1):
             continue
-        child = sobject.children.get(names[0])
-        if child is not None and names[0] not in sobject.columns:
-            _add_child(children, missing, names, schema.find(child), schema, without)
-            continue
-        column = _column(sobject, names, schema)
+        below = schema.find(child) if child is not None else sobject
+        column = _column(below, names if child is None else names[1:], schema) if below is not None else None
         if column is None or column in without:
             missing[".".join(names)] = None
-        else:
+        elif child is None:
             columns[column] = None
+        else:
+            children.setdefault(names[0], {"Id": None})[column] = None
     nested = tuple((name, tuple(found)) for name, found in children.items())
     return Select(sobject, tuple(columns), nested, tuple(missing))
 
@@ -75,30 +75,12 @@ def _needed(sobject: SObject) -> list[str]:
 
 
 def _names(path: str) -> list[str]:
-    plain = _BRACKETS.sub("", path).replace("'", "")
-    return [name for name in plain.split(".") if name and name not in ("@", "^")]
+    """Split a path; the rows of a subquery (`OrderItems.records[].Quantity`) are named by its relationship alone."""
+    plain = path.replace(".records[]", "").replace("'", "")
+    return [name for name in _BRACKETS.sub("", plain).split(".") if name and name not in ("@", "^")]
 
 
-def _add_child(
-    children: dict[str, dict[str, None]],
-    missing: dict[str, None],
-    names: Sequence[str],
-    child: SObject | None,
-    schema: Schema,
-    without: frozenset[str],
-) -> None:
-    """Add a column of a subquery; `OrderItems.records.Quantity` is Quantity of the child behind OrderItems."""
-    rest = [name for name in names[1:] if name != "records"]
-    if not rest or rest[0] == "attributes":
-        return
-    column = _column(child, rest, schema) if child is not None else None
-    if column is None or column in without:
-        missing[".".join((names[0], *rest))] = None
-        return
-    children.setdefault(names[0], {"Id": None})[column] = None
-
-
-def _column(sobject: SObject, names: Sequence[str], schema: Schema, depth: int = 0) -> str | None:
+def _column(sobject: SObject, names: Sequence[str], schema: Schema, *, depth: int = 0) -> str | None:
     """Give the SOQL name of a path, or None where the org does not have it. SOQL goes up at most five levels."""
     head, rest = names[0], names[1:]
     if head in sobject.columns:
@@ -109,7 +91,7 @@ def _column(sobject: SObject, names: Sequence[str], schema: Schema, depth: int =
     if len(targets) > 1:
         return f"{head}.{rest[0]}" if rest[0] in _OF_ANY_NAME else None
     parent = schema.find(targets[0])
-    below = _column(parent, rest, schema, depth + 1) if parent is not None else None
+    below = _column(parent, rest, schema, depth=depth + 1) if parent is not None else None
     return f"{head}.{below}" if below else None
 
 

@@ -12,9 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hub.money import exponent
 from hub.sandbox import Request
-from hub_legacy.sandbox.schema import stamp
+from hub_legacy.sandbox.schema import digits, stamp
 
 if TYPE_CHECKING:
     from hub_legacy.sandbox.site import LegacySandbox
@@ -182,7 +181,7 @@ def refund(database: sqlite3.Connection, row: Mapping[str, Any], now: str) -> Bo
         "UPDATE orders SET refunded = ?, pay_status = ?, changed = ? WHERE order_no = ?",
         (str(after), "REFUNDED" if after == total else "PARTREF", now, row["order_no"]),
     )
-    minor = int(amount.scaleb(exponent(order["currency"])))
+    minor = int(amount.scaleb(digits(order["currency"])))
     return (
         None,
         f"refund {row['order_no']} {minor} {order['currency'].lower()}",

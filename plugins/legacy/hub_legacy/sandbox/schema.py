@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from hub.money import Money, to_major
+from hub import Money
 from hub.sandbox import Order, Payment, Person, World
 
 TABLES = """
@@ -55,7 +55,12 @@ def stamp(moment: datetime) -> str:
 
 
 def major(minor: int, currency: str) -> str:
-    return to_major(Money(minor, currency))
+    """Give minor units as the system keeps them: 1250 EUR is 12.50."""
+    return str(Money(minor, currency)).partition(" ")[0]
+
+
+def digits(currency: str) -> int:
+    return len(major(0, currency).partition(".")[2])
 
 
 def rows(world: World) -> Iterator[tuple[str, Row]]:
