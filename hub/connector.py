@@ -55,7 +55,8 @@ class Page:
     One page of a pull or a fetch; it commits together with its `cursor`.
 
     Either `body` (bytes of a JSON document; `at` is the path of the list in it, "@" for the document itself) or
-    `records` (dicts, or bytes of one JSON object each). `deleted` are ids the vendor says are gone. `observed_at` is
+    `records` (dicts, or bytes of one JSON object each; a list `[reason, text]` stands for a line that is no record, and
+    becomes a reject with that reason). `deleted` are ids the vendor says are gone. `observed_at` is
     set where the records carry no time of their own. `complete=True` only where this page proves that a full scan of
     the stream closed. `cursor` comes from the response, never from a clock; None keeps the stored one.
     """

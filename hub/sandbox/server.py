@@ -36,7 +36,8 @@ class Fault:
     What to do to the next `times` requests whose "METHOD /path" starts with or matches `match`.
 
     `do` is status:N, slow:Ns, drop_before (nothing happens, no answer), drop_after (it happens, no answer), html or
-    truncate (the answer is spoilt), cut (the connection breaks within the answer); duplicate_webhook, reorder_webhook and ignore_keys are acted out by the sandbox.
+    truncate (the answer is spoilt), cut (the connection breaks within the answer); duplicate_webhook, reorder_webhook
+    and ignore_keys are acted out by the sandbox.
     """
 
     match: str

@@ -19,21 +19,16 @@ from hub.actions import (
 from hub.connector import Absent, Call, CannotTell, Found, Outcome
 from hub.errors import (
     Conflict,
-    HubError,
     Invalid,
     MappingError,
     NotFound,
-    RateLimited,
     Refused,
-    Temporary,
-    Unauthorized,
     Unknown,
     Unsupported,
 )
 from hub.sandbox import Request, Response, World
 from hub.testing import Case, case_for
 from hub_salesforce.connector import SalesforceConnector
-from hub_salesforce.errors import judged
 from hub_salesforce.sandbox import SalesforceSandbox
 from hub_salesforce.sandbox.fill import one
 from hub_salesforce.sandbox.shapes import Column
@@ -369,39 +364,6 @@ def test_a_record_that_is_gone_is_not_found(case: Case) -> None:
     org(case).delete("Case", call.target.remote_id)
     with pytest.raises(NotFound):
         done(case, (action, call))
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "error"),
-    [
-        (401, "INVALID_SESSION_ID", Unauthorized),
-        (403, "REQUEST_LIMIT_EXCEEDED", RateLimited),
-        (403, "API_DISABLED_FOR_ORG", Unauthorized),
-        (403, "SOMETHING_ELSE", Unauthorized),
-        (400, "INSUFFICIENT_ACCESS_OR_READONLY", Unauthorized),
-        (400, "MALFORMED_QUERY", Invalid),
-        (400, "REQUIRED_FIELD_MISSING", Invalid),
-        (400, "FIELD_CUSTOM_VALIDATION_EXCEPTION", Invalid),
-        (400, "STRING_TOO_LONG", Invalid),
-        (400, "DUPLICATES_DETECTED", Invalid),
-        (400, "UNABLE_TO_LOCK_ROW", Temporary),
-        (400, "QUERY_TIMEOUT", Temporary),
-        (404, "NOT_FOUND", NotFound),
-        (404, "ENTITY_IS_DELETED", NotFound),
-        (412, "PRECONDITION_FAILED", Conflict),
-        (300, None, Conflict),
-        (429, None, RateLimited),
-        (503, "SERVER_UNAVAILABLE", Temporary),
-    ],
-)
-def test_each_error_says_what_to_do_next_and_shows_no_data(
-    status: int, code: str | None, error: type[HubError]
-) -> None:
-    body = [{"errorCode": code, "message": "value not of required type: ada@mail.example.com", "fields": ["Email"]}]
-    made = judged(status, body if code else ["/services/data/v61.0/sobjects/Contact/003x"], "update Contact")
-    assert type(made) is error
-    assert "ada" not in made.message
-    assert "update Contact" in made.message
 
 
 def test_a_write_that_is_answered_with_a_server_error_is_unknown(case: Case) -> None:

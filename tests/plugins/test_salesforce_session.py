@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from hub import Invalid, Temporary, Transport, Unauthorized
 from hub.sandbox import World
-from hub.transport import Captured, Patience, capturing
+from hub.transport import Captured, Patience, capturing, watch
 from hub_salesforce.config import SalesforceConfig
 from hub_salesforce.connector import SalesforceConnector
 from hub_salesforce.sandbox import SalesforceSandbox
@@ -49,6 +49,7 @@ def test_a_wrong_password_is_unauthorized_and_not_shown(sandbox: SalesforceSandb
     with pytest.raises(Unauthorized, match="INVALID_LOGIN") as caught:
         connector.check()
     assert "guessed-wrong" not in str(caught.value)
+    assert len(sandbox.ledger) == 1, "wrong passwords lock users out"
 
 
 def test_characters_that_mean_something_in_xml_are_fine_in_a_password(sandbox: SalesforceSandbox) -> None:
@@ -85,8 +86,10 @@ def test_a_signed_jwt_signs_in(sandbox: SalesforceSandbox, tmp_path: Path) -> No
     (tmp_path / "key.pem").write_bytes(pem)
     given = {"client_id": "sandbox-client", "username": "ops@acme.example"}
     assert connected(sandbox, **given, private_key_file=tmp_path / "key.pem").check()
-    with pytest.raises(Unauthorized, match="private_key_file"):
-        connected(sandbox, **given, private_key_file=tmp_path / "none.pem").check()
+    (tmp_path / "odd.pem").write_text("no key at all")
+    for name in ("none.pem", "odd.pem"):
+        with pytest.raises(Unauthorized, match="private_key_file"):
+            connected(sandbox, **given, private_key_file=tmp_path / name).check()
 
 
 def test_a_log_in_that_names_a_foreign_instance_is_refused(
@@ -110,6 +113,34 @@ def test_a_log_in_may_happen_in_a_preview(sandbox: SalesforceSandbox) -> None:
         assert connector.check()
     with pytest.raises(Captured), capturing():
         connector.client.write("POST", "sobjects/Contact", {"LastName": "Doe"}, "create Contact")
+
+
+def test_a_session_that_expires_in_a_preview_is_renewed_without_showing_the_password(
+    sandbox: SalesforceSandbox,
+) -> None:
+    connector = connected(sandbox, **PASSWORD)
+    connector.check()
+    sandbox.expire_sessions()
+    with capturing():
+        assert connector.check()
+    sandbox.expire_sessions()
+    with watch() as flights:
+        connector.client.write("POST", "sobjects/Contact", {"LastName": "Doe"}, "create Contact")
+    assert [(flight.url.rpartition("/")[2], flight.status) for flight in flights] == [
+        ("Contact", 401),
+        ("Contact", 201),
+    ]
+    assert len(sandbox.effects()) == 1
+
+
+def test_a_session_that_is_refused_at_once_ends_in_unauthorized(
+    sandbox: SalesforceSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connector = connected(sandbox, **PASSWORD)
+    monkeypatch.setattr(sandbox, "_new_session", lambda: "00DHb000000000A!refused")
+    with pytest.raises(Unauthorized, match="INVALID_SESSION_ID"):
+        connector.check()
+    assert len(sandbox.ledger) == 2
 
 
 def test_a_log_in_server_that_is_down_is_temporary(sandbox: SalesforceSandbox) -> None:

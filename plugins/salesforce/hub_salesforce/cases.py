@@ -80,10 +80,10 @@ def key_column(org: Org) -> str:
     """Give the column of Case that holds the hub's key. Raises Unsupported where it is not as it must be."""
     name = org.client.config.external_id_field
     column = org.schema.get("Case").columns.get(name)
-    if column is None or not column.externalId:
+    if column is None or not (column.externalId and column.unique):
         raise Unsupported(
-            f"Salesforce: Case has no external id {name}; create a Text(255) field of that name on Case with External "
-            "ID and Unique set, and let this user edit it",
+            f"Salesforce: Case has no unique external id {name}; create a Text(255) field of that name on Case with "
+            "External ID and Unique set, and let this user edit it",
             code="external_id_missing",
         )
     return name

@@ -4,13 +4,14 @@ import json
 import re
 import threading
 from collections.abc import Mapping
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from xml.parsers.expat import ExpatError
 
 import msgspec
 import requests
 
-from hub import Invalid, RateLimited, Temporary, Transport, Unauthorized
+from hub import Invalid, RateLimited, Temporary, Transport, Unauthorized, Unknown
 from hub_salesforce.config import SalesforceConfig
 from hub_salesforce.errors import translate
 
@@ -41,8 +42,6 @@ class Client:
         self.transport = transport
         self._sf: Salesforce | None = None
         self._lock = threading.RLock()
-        if isinstance(transport, Transport):
-            transport.treat_as_read(r"^POST /services/Soap/u/[0-9.]+$", r"^POST /services/oauth2/token$")
 
     def get(self, path: str, what: str, params: Mapping[str, str] | None = None) -> bytes:
         """Read a path below the API's root, or one starting with "/", and give the JSON answer's bytes."""
@@ -91,18 +90,23 @@ class Client:
                 retry_after_s=900,
             )
 
-    def _call(self, method: str, path: str, what: str, *, write: bool = False, **kw: Any) -> requests.Response:
+    def _call(
+        self, method: str, path: str, what: str, *, write: bool = False, renew: bool = True, **kw: Any
+    ) -> requests.Response:
+        """Ask once; a session that expired is renewed once, for a 401 was not carried out."""
         sf = self._session()
         url = f"https://{sf.sf_instance}{path if path.startswith('/') else self.root() + path}"
         headers = {**_HEADERS, **(kw.pop("headers", None) or {})}
         if not write and kw.get("params") is None:
             kw.pop("params", None)
         try:
-            response = sf._call_salesforce(method, url, headers=headers, **kw)
+            return sf._call_salesforce(method, url, headers=headers, **kw)
         except sdk_faults() as exc:
-            raise translate(exc, what, write=write) from exc
-        self._own(sf.sf_instance)
-        return response
+            error = translate(exc, what, write=write)
+            if renew and error.reason == "INVALID_SESSION_ID" and self.config.sign_in != "session":
+                self._expired(sf)
+                return self._call(method, path, what, write=write, renew=False, **kw, headers=headers)
+            raise error from exc
 
     @staticmethod
     def _json(response: requests.Response, what: str) -> bytes:
@@ -114,8 +118,15 @@ class Client:
     def _session(self) -> "Salesforce":
         with self._lock:
             if self._sf is None:
-                self._sf = self._signed_in()
+                # A context of its own: a log-in is no write of the action that needs it. It is sent even in a preview,
+                # never shown there (it holds the password), and tried once, lest wrong passwords lock the user out.
+                self._sf = Context().run(self._signed_in)
             return self._sf
+
+    def _expired(self, sf: "Salesforce") -> None:
+        with self._lock:
+            if self._sf is sf:
+                self._sf = None
 
     def _signed_in(self) -> "Salesforce":
         from simple_salesforce.api import Salesforce
@@ -125,7 +136,11 @@ class Client:
                 version=self.config.api_version, session=self.transport, object_pairs_hook=None, **self._credentials()
             )
         except sdk_faults() as exc:
-            raise translate(exc, "log-in") from exc
+            if self.config.sign_in == "jwt" and not _from_vendor(exc):
+                raise Unauthorized("Salesforce: log-in: private_key_file holds no RSA key in PEM form") from exc
+            error = translate(exc, "log-in")
+            raise (Temporary(error.message) if isinstance(error, Unknown) else error) from exc
+        sf._salesforce_login_partial = None  # the SDK would sign in again by itself, in the midst of anything
         self._own(sf.sf_instance)
         return sf
 
@@ -176,6 +191,12 @@ def sdk_faults() -> tuple[type[Exception], ...]:
 
     plain = (ValueError, LookupError, AttributeError, TypeError, ExpatError)
     return (SalesforceError, requests.RequestException, PyJWTError, *plain)
+
+
+def _from_vendor(exc: Exception) -> bool:
+    from simple_salesforce.exceptions import SalesforceError
+
+    return isinstance(exc, (SalesforceError, requests.RequestException))
 
 
 def _secret(value: Any) -> str:

@@ -107,5 +107,7 @@ def _sign_in_refused(code: Any, what: str) -> HubError:
     text = str(code)
     if text.isdigit() and int(text) >= 500:
         return Temporary(f"Salesforce: {what}: the log-in server answered HTTP {text}")
+    if text in TEMPORARY:
+        return Temporary(f"Salesforce: {what}: {text}", reason=text)
     shown = text if re.fullmatch(r"[A-Za-z_]{3,60}", text) else "refused"
     return Unauthorized(f"Salesforce: {what}: {shown}; check the credentials of this connection", reason=shown)

@@ -27,6 +27,7 @@ class Column(msgspec.Struct):
     createable: bool = False
     updateable: bool = False
     externalId: bool = False
+    unique: bool = False
     relationshipName: str | None = None
     referenceTo: list[str] = []
     picklistValues: list[Choice] = []

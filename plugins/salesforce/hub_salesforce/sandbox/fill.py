@@ -80,17 +80,16 @@ class Filler:
         return self.rows[sobject][row["Id"]]
 
     def _users(self, start: datetime) -> None:
-        for staff in self.world.staff:
-            self._user(staff.n, start, staff.given, staff.family, staff.email, "Standard")
-        self._user(_API, start, "Deskhub", "Integration", "integration@deskhub-staff.example", "Standard")
-        self._user(_GUEST, start, "Support", "Site Guest User", "guest@deskhub-staff.example", "Guest")
-
-    def _user(self, n: int, start: datetime, given: str, family: str, email: str, kind: str) -> None:
-        self.put(
-            "User", n, start, start, FirstName=given, LastName=family, Name=f"{given} {family}", Email=email,
-            Username=email, IsActive=True, UserType=kind, ProfileId=one("Profile", 1), Alias=given[:8].lower(),
-            TimeZoneSidKey="Europe/Berlin", LocaleSidKey="de_DE", LanguageLocaleKey="de", CurrencyIsoCode="EUR",
-        )  # fmt: skip
+        people = [(s.n, s.name, s.email, "Standard") for s in self.world.staff]
+        people += [(_API, "Deskhub Integration", "integration@deskhub-staff.example", "Standard")]
+        people += [(_GUEST, "Support Site Guest User", "guest@deskhub-staff.example", "Guest")]
+        for n, name, email, kind in people:
+            given, _, family = name.partition(" ")
+            self.put(
+                "User", n, start, start, FirstName=given, LastName=family, Name=name, Email=email, Username=email,
+                IsActive=True, UserType=kind, ProfileId=one("Profile", 1), Alias=given[:8].lower(),
+                TimeZoneSidKey="Europe/Berlin", LocaleSidKey="de_DE", LanguageLocaleKey="de", CurrencyIsoCode="EUR",
+            )  # fmt: skip
 
     def _products(self, start: datetime) -> None:
         known = sorted({(line.sku, line.name) for order in self.world.orders for line in order.lines})
