@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
+PIP := $(BIN)/pip install -q -q --disable-pip-version-check --no-warn-script-location --root-user-action=ignore
 PLUGINS := salesforce zendesk stripe legacy
 EDITABLE := -e .[dev] $(foreach p,$(PLUGINS),-e plugins/$(p))
 PROJECTS := pyproject.toml $(foreach p,$(PLUGINS),plugins/$(p)/pyproject.toml)
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check bench-world serve format clean
+.PHONY: help venv demo test check crash bench-actions bench-world serve format clean
 
 help:  ## show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,8 +20,8 @@ $(STAMP): constraints.txt $(PROJECTS)
 	@echo "building .venv (about a minute)" >&2
 	@$(PYTHON) -c 'import sys; sys.exit("Deskhub needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt hatchling editables
-	@$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation -c constraints.txt $(EDITABLE)
+	@$(PIP) -c constraints.txt hatchling editables
+	@$(PIP) --no-build-isolation -c constraints.txt $(EDITABLE)
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## run the main job on sandboxes: sync, one customer, a refund, a reply, an address
@@ -29,7 +30,8 @@ demo: $(STAMP)  ## run the main job on sandboxes: sync, one customer, a refund, 
 test: $(STAMP)  ## run all tests with coverage
 	@rm -f .coverage .coverage.*
 	@$(BIN)/pytest -q -n $(JOBS) --dist worksteal --cov --cov-report=
-	@$(BIN)/coverage report --skip-covered --skip-empty --fail-under=90 | tail -n 25
+	@$(BIN)/coverage combine -q --keep 2>/dev/null || true
+	@$(BIN)/coverage report --skip-covered --skip-empty --fail-under=90
 
 check: $(STAMP)  ## lint, types, layers, mappings
 	@$(BIN)/ruff format --check -q .
@@ -41,6 +43,12 @@ check: $(STAMP)  ## lint, types, layers, mappings
 
 bench-world: $(STAMP)  ## measure the 500-customer world: seconds, memory, a second full pass
 	@$(BIN)/python bench/world.py
+
+crash: $(STAMP)  ## kill workers 200 times while they act, then count what happened (about ten minutes)
+	@$(BIN)/python bench/crash
+
+bench-actions: $(STAMP)  ## measure what the hub adds to an action, beside the vendor's SDK alone
+	@$(BIN)/python bench/actions.py
 
 serve: $(STAMP)  ## run API and worker on config.toml
 	@$(BIN)/hub serve

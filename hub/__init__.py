@@ -14,8 +14,10 @@ _FROM = {
         "Found", "Limit", "Outcome", "Page", "Stream", "Target", "Verb", "act", "fetch", "find", "pull", "webhook",
     ),
     "hub.actions": (
-        "Action", "CustomerLookup", "CustomerUpdate", "On", "OrderUpdateShippingAddress", "PaymentRefund", "Risk",
-        "TicketCreate", "TicketNote", "TicketReply", "TicketSetStatus",
+        "Action", "AgentHandoff", "CreditGrant", "CustomerLookup", "CustomerUpdate", "On", "OrderGet", "OrderTrack",
+        "OrderUpdateShippingAddress", "PaymentRefund", "Risk", "SubscriptionCancel", "SubscriptionChangePlan",
+        "SubscriptionChangeQuantity", "SubscriptionPause", "SubscriptionResume", "SubscriptionUncancel",
+        "TicketAssign", "TicketCreate", "TicketEscalate", "TicketNote", "TicketReply", "TicketSetStatus", "TicketTag",
     ),
     "hub.errors": (
         "ConfigError", "Conflict", "HubError", "Invalid", "MappingError", "NotFound", "NotSent", "RateLimited",
@@ -30,16 +32,29 @@ __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from hub.actions import Action as Action
+    from hub.actions import AgentHandoff as AgentHandoff
+    from hub.actions import CreditGrant as CreditGrant
     from hub.actions import CustomerLookup as CustomerLookup
     from hub.actions import CustomerUpdate as CustomerUpdate
     from hub.actions import On as On
+    from hub.actions import OrderGet as OrderGet
+    from hub.actions import OrderTrack as OrderTrack
     from hub.actions import OrderUpdateShippingAddress as OrderUpdateShippingAddress
     from hub.actions import PaymentRefund as PaymentRefund
     from hub.actions import Risk as Risk
+    from hub.actions import SubscriptionCancel as SubscriptionCancel
+    from hub.actions import SubscriptionChangePlan as SubscriptionChangePlan
+    from hub.actions import SubscriptionChangeQuantity as SubscriptionChangeQuantity
+    from hub.actions import SubscriptionPause as SubscriptionPause
+    from hub.actions import SubscriptionResume as SubscriptionResume
+    from hub.actions import SubscriptionUncancel as SubscriptionUncancel
+    from hub.actions import TicketAssign as TicketAssign
     from hub.actions import TicketCreate as TicketCreate
+    from hub.actions import TicketEscalate as TicketEscalate
     from hub.actions import TicketNote as TicketNote
     from hub.actions import TicketReply as TicketReply
     from hub.actions import TicketSetStatus as TicketSetStatus
+    from hub.actions import TicketTag as TicketTag
     from hub.connector import Absent as Absent
     from hub.connector import Ack as Ack
     from hub.connector import Call as Call

@@ -1,21 +1,34 @@
-"""Open a connection: its settings, mapping, transport and connector class, put together once and kept."""
+"""
+Open a connection: its settings, mapping, transport and connector class, put together once and kept.
+
+What a connector raises passes the wall here: it comes out as an error of the hub.
+"""
 
 import importlib
+import logging
 import re
 import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from pydantic import SecretStr
 
 from hub.config import ConnectionSettings, Settings, connector_config, did_you_mean
 from hub.connector import Checked, Connector, Mark
-from hub.errors import ConfigError
+from hub.errors import ConfigError, HubError, NotSent, Temporary
 from hub.mapping import CompiledMapping, Source, compile_mapping, locate
-from hub.plugins import Plugins
-from hub.transport import Patience, Transport
+from hub.plugins import Plugins, own_frame
+from hub.transport import Patience, Transport, was_sent
 from hub.vault import Vault
+
+log = logging.getLogger("hub.connections")
+_CHAIN = 20
+"""How far back to look for the request behind an exception."""
 
 
 @dataclass
@@ -69,7 +82,8 @@ class Connections:
     def check(self, name: str) -> Checked:
         """Ask the vendor who we are and key the limits by that account. Raises what the connector's check raises."""
         connection = self.open(name)
-        checked = connection.connector.check()
+        with wall(f"{name}: check"):
+            checked = connection.connector.check()
         connection.checked = checked
         connection.transport.account = f"{connection.settings.connector}:{checked.account}"
         return checked
@@ -105,7 +119,54 @@ class Connections:
             limits=cls.limits,
             patience=_patience(settings.base_url),
         )
+        meet_structs()
         return Connection(name, cls(config, transport), mapping, transport, settings)
+
+
+@contextmanager
+def wall(doing: str) -> Iterator[None]:
+    """
+    Let HubErrors through and turn all else that a connector raises into one.
+
+    `doing` names the connection and what it was at. The text of a foreign exception may hold data: only its class and
+    the line of the plugin it came from are told.
+    """
+    try:
+        yield
+    except HubError as exc:
+        host = _host(exc) if isinstance(exc, NotSent) else None
+        if host and host not in exc.message:
+            exc.message = f"{exc.message} ({host})"
+            exc.args = (exc.message,)
+        raise
+    except Exception as exc:
+        raise wrapped(exc, doing) from exc
+
+
+def wrapped(exc: Exception, doing: str) -> HubError:
+    """Name an exception of a connector: NotSent or Temporary where it is about the network, else a fault of its own."""
+    name, frames = type(exc).__name__, traceback.extract_tb(exc.__traceback__)
+    log.debug("%s: %s at %s", doing, name, " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames)))
+    sent, host = was_sent(exc), _host(exc)
+    if sent is False:
+        return NotSent(f"{doing}: {host or 'the system'} could not be reached ({name})")
+    if sent or isinstance(exc, OSError):
+        return Temporary(f"{doing}: the connection{f' to {host}' if host else ''} broke ({name})")
+    place = own_frame(exc)
+    where = f" at {place}" if place else ""
+    return HubError(f"{doing}: the connector failed with {name}{where}", code="connector_failed")
+
+
+def _host(exc: BaseException | None) -> str | None:
+    """Name host and port of the request behind an exception, without credentials."""
+    for _ in range(_CHAIN):
+        if exc is None:
+            return None
+        url = getattr(getattr(exc, "request", None), "url", None)
+        if isinstance(url, str):
+            return urlsplit(url).netloc.rpartition("@")[2] or None
+        exc = exc.__cause__ or exc.__context__
+    return None
 
 
 def compile_for(
@@ -130,6 +191,20 @@ def compile_for(
         resolve=resolve,
         streams=_streams(cls),
     )
+
+
+def meet_structs() -> None:
+    """
+    Let msgspec meet every Struct there is, in one thread.
+
+    msgspec 0.21 ends the process with a segmentation fault where several threads use a Struct for the first time at
+    once (2026-11-22); a server's first requests do.
+    """
+    known: list[type[msgspec.Struct]] = msgspec.Struct.__subclasses__()
+    for struct in known:
+        known += struct.__subclasses__()
+        with suppress(TypeError, NameError):  # one that cannot be decoded is nobody's to decode
+            msgspec.json.Decoder(struct)
 
 
 def load_sandbox(cls: type[Connector]) -> Any:

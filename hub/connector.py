@@ -6,7 +6,7 @@ A connector is a class that speaks to one kind of system. Its methods carry mark
 the verbs and the nouns.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -210,11 +210,11 @@ class Field:
 
 @dataclass(frozen=True)
 class Limit:
-    """`count` requests per `per_s` seconds for requests whose "METHOD /path" matches the regular expression `match`."""
+    """`count` requests per `per_s` whole seconds, of those whose "METHOD /path" matches the pattern `match`."""
 
     name: str
     count: int
-    per_s: float
+    per_s: int
     match: str = ""
 
 
@@ -336,6 +336,3 @@ class Connector:
         """Give the bound method for a stream or action, or None."""
         mark = self.mark(role, name)
         return None if mark is None else getattr(self, mark.method)
-
-
-Pull = Callable[[Stream, str | None], Iterator[Page]]

@@ -17,8 +17,18 @@ HubError
 A message says what, where and what would be right; it never holds a secret or a customer's data.
 """
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
+
+
+def near(path: Path | str) -> str:
+    """Name a file as a person here would: from the current folder where that is shorter."""
+    try:
+        return min(os.path.relpath(path), str(path), key=len)
+    except ValueError:  # another drive
+        return str(path)
 
 
 class HubError(Exception):

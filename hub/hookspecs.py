@@ -10,7 +10,7 @@ from typing import Any
 import pluggy
 
 from hub.actions import Action
-from hub.connector import Connector
+from hub.connector import Call, Connector
 
 hookspec = pluggy.HookspecMarker("hub")
 hookimpl = pluggy.HookimplMarker("hub")
@@ -29,3 +29,12 @@ def hub_actions() -> list[type[Action]]:  # type: ignore[empty-body]
 @hookspec
 def hub_converters() -> dict[str, Callable[..., Any]]:  # type: ignore[empty-body]
     """Return converters for mappings by name: `convert(value, **options)`; raise ValueError on a bad value."""
+
+
+@hookspec
+def hub_decide(action: Action, call: Call) -> str | None:
+    """
+    Return why a call must not be made, or None. Asked after the policy, for each system that would be written to.
+
+    Must be quick and change nothing. An error refuses.
+    """

@@ -2,6 +2,7 @@
 
 import re
 from decimal import Context, Decimal, InvalidOperation
+from functools import lru_cache
 
 import msgspec
 
@@ -30,7 +31,12 @@ class Money(msgspec.Struct, frozen=True):
 
 def currency_code(value: str) -> str:
     """Normalise a currency code to upper case. Raises Invalid unless it is three letters."""
-    code = value.strip().upper() if isinstance(value, str) else ""
+    return _code(value if isinstance(value, str) else "")
+
+
+@lru_cache(maxsize=512)
+def _code(text: str) -> str:
+    code = text.strip().upper()
     if not _CURRENCY.fullmatch(code):
         raise Invalid("a currency is three letters, such as EUR", code="invalid_currency")
     return code

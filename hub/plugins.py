@@ -6,8 +6,10 @@ the first that raises and silently skips a second of the same name.
 """
 
 import inspect
+import logging
 import re
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -17,10 +19,12 @@ import pluggy
 from hub import hookspecs
 from hub.actions import CATALOGUE, Action
 from hub.config import did_you_mean
-from hub.connector import Connector, ConnectorConfig
-from hub.errors import ConfigError, HubError
+from hub.connector import Call, Connector, ConnectorConfig
+from hub.errors import ConfigError, HubError, near
 
 GROUP = "hub"
+log = logging.getLogger("hub.plugins")
+Decider = Callable[[Action, Call], str | None]
 _HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("hub_"))
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _VERB = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*")
@@ -50,6 +54,7 @@ class Plugins:
     connectors: dict[str, type[Connector]] = field(default_factory=dict)
     actions: dict[str, type[Action]] = field(default_factory=lambda: {action.name: action for action in CATALOGUE})
     converters: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    deciders: dict[str, Decider] = field(default_factory=dict)
     infos: list[PluginInfo] = field(default_factory=list)
 
     def connector(self, name: str) -> type[Connector]:
@@ -61,6 +66,22 @@ class Plugins:
                 raise ConfigError(f'connector "{name}": its plugin {_whose(info)} is broken: {info.error}')
         hint = did_you_mean(name, self.connectors) or "; no connector plugin is installed"
         raise ConfigError(f'connector "{name}": no installed plugin has it{hint}')
+
+    def decide(self, action: Action, call: Call) -> tuple[str, str] | None:
+        """
+        Ask every plugin that wants to decide; give the plugin and the reason of the first that refuses, or None.
+
+        An error, and an answer that is no text, refuse too.
+        """
+        for name, decider in self.deciders.items():
+            try:
+                reason = decider(action, call)
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - the wall around plugins
+                log.error("plugin %s: hub_decide failed on %s: %s", name, action.name, _line(exc))
+                return name, f"hub_decide failed ({type(exc).__name__}), so it refuses"
+            if reason is not None:
+                return name, reason if isinstance(reason, str) and reason else "refused without a reason"
+        return None
 
 
 def discover(found: Iterable[EntryPoint] | None = None) -> Plugins:
@@ -84,6 +105,20 @@ def discover(found: Iterable[EntryPoint] | None = None) -> Plugins:
         if module is not None:
             _collect(module, manager, plugins, info, owners)
     return plugins
+
+
+def own_frame(exc: BaseException, passing: Collection[str] = ("hub", "importlib", "pluggy")) -> str | None:
+    """Name file and line where an exception came out of a plugin's own module; None where it never went through one."""
+    found, plugin = None, None
+    if isinstance(exc, SyntaxError) and exc.filename:
+        return f"{near(exc.filename)}:{exc.lineno}"
+    for frame, line in traceback.walk_tb(exc.__traceback__):
+        root = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if plugin is None and root not in passing:
+            plugin = root
+        if root == plugin:
+            found = f"{near(frame.f_code.co_filename)}:{line}"
+    return found
 
 
 def _in_order(points: Iterable[EntryPoint]) -> list[EntryPoint]:
@@ -123,7 +158,7 @@ def _misspelt(module: Any, manager: pluggy.PluginManager) -> list[str]:
     return [caller.name for caller in callers if not caller.has_spec()]
 
 
-def _implemented(hook: str, module: Any, manager: pluggy.PluginManager) -> Callable[[], Any] | None:
+def _implemented(hook: str, module: Any, manager: pluggy.PluginManager) -> Callable[..., Any] | None:
     for impl in getattr(manager.hook, hook).get_hookimpls():
         if impl.plugin is module:
             return impl.function  # type: ignore[no-any-return]
@@ -154,6 +189,19 @@ def _collect(
                 _put(thing, what, name, (shelf, listed, info, owners))
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - the wall around plugins
             info.wrong(f"{hook}: {_line(exc)}")
+    for impl in manager.hook.hub_decide.get_hookimpls():
+        if impl.plugin is module:
+            plugins.deciders[info.name] = _decider(impl)
+
+
+def _decider(impl: Any) -> Decider:
+    """Call an implementation with those of the two that it takes, as pluggy would."""
+
+    def decide(action: Action, call: Call) -> str | None:
+        given = {"action": action, "call": call}
+        return impl.function(*(given[name] for name in impl.argnames))  # type: ignore[no-any-return]
+
+    return decide
 
 
 def _put(
@@ -194,5 +242,6 @@ def _action_name(cls: Any) -> str:
 
 
 def _line(exc: BaseException) -> str:
-    text = " ".join(str(exc).split())[:300]
-    return text if isinstance(exc, HubError) else f"{type(exc).__name__}: {text}".removesuffix(": ")
+    text, place = " ".join(str(exc).split())[:300], own_frame(exc)
+    told = text if isinstance(exc, HubError) else f"{type(exc).__name__}: {text}".removesuffix(": ")
+    return f"{told} ({place})" if place else told

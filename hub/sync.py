@@ -6,20 +6,17 @@ The cursor is the truth: whatever stops a pull, the next one goes on behind the 
 
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from hub.config import since_time
-from hub.connections import Connection
+from hub.connections import Connection, wall
 from hub.connector import Mark, Page, Stream
-from hub.errors import ConfigError, HubError, NotFound, NotSent, Temporary, Unauthorized, Unsupported
+from hub.errors import ConfigError, HubError, NotFound, Temporary, Unauthorized, Unsupported
 from hub.ingest import Counts, PageCommit, ingest
 from hub.store import Store, clock, cursors
-from hub.transport import was_sent
 
 log = logging.getLogger("hub.sync")
 TableReport = dict[str, Any]
@@ -29,7 +26,7 @@ RESUME_WITHIN_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the pull of a stream is; `warnings` are those of the page just read."""
+    """How far the pull of a stream is; `warnings` are those of the page just read. One that `failed` is done too."""
 
     connection: str
     stream: str
@@ -37,6 +34,7 @@ class Progress:
     changed: int = 0
     warnings: tuple[str, ...] = ()
     done: bool = False
+    failed: bool = False
 
 
 def sync_connection(
@@ -83,7 +81,7 @@ def fetch(store: Store, connection: Connection, stream: str, ids: Sequence[str])
     if method is None:
         raise Unsupported(f"{connection.name}: {stream} cannot be fetched by id")
     read_at = clock.now()
-    with _wall(connection.name, stream):
+    with wall(f"{connection.name} {stream}"):
         page = _whole(method(_stream(connection, stream), list(ids)))
         if page is None:
             raise TypeError("a fetch answers a Page")
@@ -142,9 +140,8 @@ class _Pull:
                 cursors.finished(tx, key, at)
             else:
                 cursors.failed(tx, key, error=error, at=at)
-        if error is not None:
-            log.warning("%s %s: %s", self.connection.name, self.stream, error)
-        self.tell(Progress(self.connection.name, self.stream, self.read, self._sum("changed"), done=True))
+        changed = self._sum("changed")
+        self.tell(Progress(self.connection.name, self.stream, self.read, changed, done=True, failed=error is not None))
         return error
 
     def _pages(self, full: bool) -> str | None:
@@ -184,7 +181,7 @@ class _Pull:
         begun = False
         while True:
             read_at = clock.now()
-            with _wall(self.connection.name, self.stream):
+            with wall(f"{self.connection.name} {self.stream}"):
                 if not begun:
                     pages, begun = iter(method(_stream(self.connection, self.stream), cursor)), True
                 page = _whole(next(pages, None))
@@ -234,6 +231,7 @@ def _whole(page: Any) -> Page | None:
         raise TypeError("expected a Page with a cursor of str or None")
     if not all(isinstance(id, str) for id in page.deleted):
         raise TypeError("expected Page.deleted of str")
+    "".join([*page.deleted, page.cursor or ""]).encode()  # half a surrogate pair could not be stored
     return page
 
 
@@ -262,25 +260,7 @@ def _commit(store: Store, connection: Connection, stream: str, read: _Read, *, a
             scan=read.scan,
             fresh=read.fresh,
             advance=advance,
+            fuse=connection.settings.sync.fuse,
             elements=frozenset(name for name in mapping.tables_of(stream) if mapping.tables[name].each is not None),
         ),
     )
-
-
-@contextmanager
-def _wall(connection: str, stream: str) -> Iterator[None]:
-    """Let HubErrors through; of anything else that a connector raises tell the class and the place, never its text."""
-    try:
-        yield
-    except HubError:
-        raise
-    except Exception as exc:
-        name, where = type(exc).__name__, f"{connection} {stream}"
-        frames = traceback.extract_tb(exc.__traceback__)
-        log.error("%s: %s at %s", where, name, " < ".join(f"{f.filename}:{f.lineno}" for f in reversed(frames)))
-        sent = was_sent(exc)
-        if sent is False:
-            raise NotSent(f"{where}: the system could not be reached ({name})") from exc
-        if sent or isinstance(exc, OSError):
-            raise Temporary(f"{where}: the connection broke ({name})") from exc
-        raise HubError(f"{where}: the connector failed with {name}", code="connector_failed") from exc

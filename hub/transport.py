@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -51,7 +51,6 @@ class Flight:
     url: str
     sent: bool = False
     status: int | None = None
-    at: float = field(default_factory=time.time)
 
     @property
     def doubtful(self) -> bool:
@@ -153,7 +152,7 @@ class _Adapter(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, **kw: Any) -> requests.Response:  # type: ignore[override]
         own = self.transport
         own.guard(request.url or "")
-        read = request.method in READS or own.reads_as(request)
+        read = request.method in READS
         if not read and _capturing.get():
             raise Captured(shown(request))
         if kw.get("timeout") is None:
@@ -235,24 +234,17 @@ class Transport(requests.Session):
         self.base_url = base_url.rstrip("/") if base_url else None
         self.limits = () if _loopback(self.base_url) else tuple(limits)
         self.patience = patience or Patience()
-        self.read_paths: tuple[re.Pattern[str], ...] = ()
         self.sleep: Callable[[float], None] = time.sleep
         self._limiter = MovingWindowRateLimiter(_LIMITS)
         self._lock = threading.Lock()
         self.trust_env = base_url is None
+        self.auth = _as_it_is  # or requests would let an entry in ~/.netrc replace the connector's own Authorization
         for prefix in ("https://", "http://"):
             self.mount(prefix, _Adapter(self))
 
     def own(self, host: str) -> None:
         """Add a host that the vendor itself named after signing in, such as Salesforce's instance."""
         self.owned.add(host.lower())
-
-    def treat_as_read(self, *patterns: str) -> None:
-        """Name requests ("POST /path" as a regular expression) that only read, such as a search or a log-in."""
-        self.read_paths += tuple(re.compile(p) for p in patterns)
-
-    def reads_as(self, request: requests.PreparedRequest) -> bool:
-        return any(p.search(f"{request.method} {_path(request.url)}") for p in self.read_paths)
 
     def guard(self, url: str) -> None:
         """Refuse a host that is not this connection's. Raises Invalid; the message holds no credentials."""
@@ -280,7 +272,7 @@ class Transport(requests.Session):
         return waited
 
     def _take(self, limit: Limit) -> float:
-        item, waited = RateLimitItemPerSecond(limit.count, int(limit.per_s) or 1), 0.0
+        item, waited = RateLimitItemPerSecond(limit.count, limit.per_s), 0.0
         while not self._limiter.hit(item, limit.name, self.account):
             reset = self._limiter.get_window_stats(item, limit.name, self.account).reset_time - time.time()
             pause = max(reset, 0.05)
@@ -289,12 +281,6 @@ class Transport(requests.Session):
             self.sleep(pause)
             waited += pause
         return waited
-
-    def watch(self) -> contextlib.AbstractContextManager[list[Flight]]:
-        return watch()
-
-    def capturing(self) -> contextlib.AbstractContextManager[None]:
-        return capturing()
 
 
 def shown(request: requests.PreparedRequest) -> dict[str, Any]:
@@ -320,6 +306,10 @@ def _parsed(request: requests.PreparedRequest) -> Any:
 def _pause(response: requests.Response | None, attempt: int, patience: Patience) -> float:
     told = retry_after(response.headers) if response is not None else None
     return told if told is not None else min(patience.backoff_s * 2 ** (attempt - 1), 8.0)
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 def _path(url: str | None) -> str:

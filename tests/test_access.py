@@ -1,37 +1,41 @@
 """The room `access`: keys, scopes, principals."""
 
-import sqlite3
 import threading
+import time
 
 import pytest
 
-from hub.access import OPERATOR, Keys, Principal, allows, check_scopes, require, somewhere
-from hub.errors import Conflict, Invalid, NotFound, Refused, Unauthorized
-from hub.store import open_database
+from hub.access import OPERATOR, Keys, Principal, Terms, allows, check_scopes, require, somewhere
+from hub.config import ledger_beside
+from hub.errors import Conflict, Invalid, NotFound, RateLimited, Refused, Unauthorized
+from hub.ledger import Audit
+from hub.store import Database
+from tests.stores import dump
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = open_database(f"sqlite:///{tmp_path / 'ledger.db'}", branch="ledger")
+def database(database_url):
+    database = Database(ledger_beside(database_url), "ledger")
     yield database
     database.close()
 
 
 @pytest.fixture
-def keys(database):
-    return Keys(database)
+def keys(database, tmp_path):
+    keys = Keys(database, audit=Audit(database, key_file=tmp_path / "audit.key"))
+    yield keys
+    keys.audit.close()
 
 
 def test_a_key_is_shown_once_and_kept_as_a_hash(keys, database):
     token, key = keys.create("bot", ["read", "act:*"])
     assert token.startswith("hub_")
     assert len(token) >= 4 + 43
-    with sqlite3.connect(database.path) as raw:
-        dump = "\n".join(raw.iterdump())
-    raw.close()
-    assert token not in dump
-    assert token[4:] not in dump
-    assert key.id in dump
+    with database.read() as tx:
+        kept = dump(tx)
+    assert token not in kept
+    assert token[4:] not in kept
+    assert key.id in kept
 
 
 def test_a_token_names_its_principal(keys):
@@ -95,18 +99,18 @@ def test_the_admin_key_is_made_once(keys):
     assert keys.ensure_admin_key() is None
 
 
-def test_many_first_starts_make_one_admin_key(database):
+def test_many_first_starts_make_one_admin_key(database, keys):
     found, gate = [], threading.Barrier(8)
 
     def start():
         gate.wait()
-        found.append(Keys(database).ensure_admin_key())
+        found.append(Keys(database, audit=keys.audit).ensure_admin_key())
 
     threads = [threading.Thread(target=start) for _ in range(8)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert len([token for token in found if token]) == 1
-    assert len(Keys(database).list()) == 1
+    assert len(keys.list()) == 1
 
 
 @pytest.mark.parametrize(
@@ -167,3 +171,91 @@ def test_scopes_that_could_never_grant_anything_are_refused(scopes, keys):
 
 def test_scopes_are_kept_in_order_and_once():
     assert check_scopes(["read", "act:*@desk", "read"]) == ("read", "act:*@desk")
+
+
+def test_a_rotated_key_keeps_its_id_and_the_old_secret_is_good_for_the_overlap(keys):
+    old, key = keys.create("bot", ["read"])
+    new, same = keys.rotate("bot", overlap="1s")
+    assert new != old
+    assert keys.verify(old) == keys.verify(new) == Principal(key.id, "bot", ("read",))
+    assert same.id == key.id
+    time.sleep(1.05)
+    with pytest.raises(Unauthorized):
+        keys.verify(old)
+    assert keys.verify(new).id == key.id
+
+
+def test_a_revoked_key_is_not_rotated(keys):
+    keys.create("bot", ["read"])
+    keys.revoke("bot")
+    with pytest.raises(Conflict) as caught:
+        keys.rotate("bot")
+    assert caught.value.error_code == "key_revoked"
+
+
+def test_an_expired_key_is_refused_like_an_unknown_one(keys):
+    token, _ = keys.create("bot", ["read"], Terms(expires="1s"))
+    assert keys.verify(token).name == "bot"
+    time.sleep(1.05)
+    with pytest.raises(Unauthorized) as caught:
+        keys.verify(token)
+    assert caught.value.error_code == "invalid_key"
+
+
+def test_a_key_that_asks_too_often_is_told_to_wait(keys):
+    token, _ = keys.create("bot", ["read"], Terms(rate="2/minute"))
+    other, _ = keys.create("other", ["read"])
+    keys.verify(token)
+    keys.verify(token)
+    with pytest.raises(RateLimited) as caught:
+        keys.verify(token)
+    assert caught.value.error_code == "key_rate"
+    assert 0 < caught.value.retry_after_s <= 60
+    assert keys.verify(other).name == "other"
+
+
+def test_the_last_use_is_written_at_most_once_a_minute(keys):
+    token, _ = keys.create("bot", ["read"])
+    assert keys.list()[0].last_used_at is None
+    keys.verify(token)
+    first = keys.list()[0].last_used_at
+    time.sleep(0.01)
+    keys.verify(token)
+    assert first is not None
+    assert keys.list()[0].last_used_at == first
+
+
+def test_a_ceiling_is_part_of_who_asks(keys):
+    token, _ = keys.create("bot", ["read"], Terms(ceilings=["500.00 EUR", "5000 JPY"]))
+    assert keys.verify(token).ceilings == (("EUR", 50000), ("JPY", 5000))
+
+
+@pytest.mark.parametrize(
+    "terms", [Terms(expires="soon"), Terms(rate="often"), Terms(ceilings=["much"]), Terms(expires="0s")]
+)
+def test_wrong_terms_make_no_key(keys, terms):
+    with pytest.raises(Invalid):
+        keys.create("bot", ["read"], terms)
+    assert keys.list() == []
+
+
+@pytest.mark.parametrize("scope", ["act:*@nope", "act:ticket.*@stripe-*", "read:ticket@desk", "read@desk"])
+def test_a_scope_of_no_connection_or_one_that_reads_cannot_honour_is_refused(database, keys, scope):
+    with pytest.raises(Invalid) as caught:
+        Keys(database, connections=["desk"], audit=keys.audit).create("bot", [scope])
+    assert caught.value.field_path == "scopes"
+
+
+@pytest.mark.parametrize("scope", ["act:*@desk", "act:*@de*", "approve:leads", "approve:*", "assert:verification"])
+def test_scopes_of_people_and_connections_that_are_there_are_taken(database, keys, scope):
+    assert Keys(database, connections=["desk"], audit=keys.audit).create("bot", [scope])[1].scopes == (scope,)
+
+
+def test_who_asked_is_known_only_as_long_as_the_key_is_good(keys):
+    _, key = keys.create("bot", ["read"])
+    assert keys.principal(key.id).name == "bot"
+    assert keys.principal("local") == OPERATOR
+    keys.revoke("bot")
+    with pytest.raises(Refused) as caught:
+        keys.principal(key.id)
+    assert caught.value.error_code == "asker_gone"

@@ -19,7 +19,7 @@ from hub.errors import ConfigError, HubError, Invalid, NotFound
 from hub.vault import Vault
 
 ROOT = Path(__file__).parents[1]
-ACME = ROOT / "tests" / "acme"
+MARKET = ROOT / "tests" / "market"
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +34,8 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture
 def up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandboxes]:
-    monkeypatch.syspath_prepend(str(ACME))
-    with Sandboxes.start(["acme"], customers=15) as started:
+    monkeypatch.syspath_prepend(str(MARKET))
+    with Sandboxes.start(["market"], customers=15) as started:
         yield started
 
 
@@ -47,9 +47,9 @@ def app(up: Sandboxes, tmp_path: Path) -> Iterator[App]:
 
 
 def settings(folder: Path, up: Sandboxes, **more: Any) -> Settings:
-    table = up.tables()["acme"]
+    table = up.tables()["market"]
     connection = ConnectionSettings(
-        connector="acme", base_url=table["base_url"], options={"token": table["token"]}, **more
+        connector="market", base_url=table["base_url"], options={"token": table["token"]}, **more
     )
     return Settings(HubSettings(database_url=f"sqlite:///{folder}/hub.db"), {"one": connection}, None, folder)
 
@@ -84,12 +84,12 @@ def test_a_configured_stream_that_the_mapping_lacks_is_refused(tmp_path: Path, u
 
 
 def test_nothing_is_read_where_one_name_is_wrong(app: App, up: Sandboxes) -> None:
-    with pytest.raises(ConfigError, match='connection "acmee" is not configured; did you mean "acme"'):
-        app.sync(["acme", "acmee"])
+    with pytest.raises(ConfigError, match='connection "markett" is not configured; did you mean "market"'):
+        app.sync(["market", "markett"])
     with pytest.raises(Invalid, match='has the stream "poeple"; did you mean "people"'):
         app.sync(streams=["people", "poeple"])
-    with pytest.raises(ConfigError, match="acmee"):
-        app.check(["acmee"])
+    with pytest.raises(ConfigError, match="markett"):
+        app.check(["markett"])
     assert app.syncs.latest(10) == []
 
 
@@ -97,16 +97,17 @@ def test_a_connector_that_breaks_in_check_is_told_without_its_text(app: App, mon
     def broken() -> None:
         raise RuntimeError("hunter2")
 
-    monkeypatch.setattr(app.connections.open("acme").connector, "check", broken)
-    report = app.check()["acme"]
-    assert (report["ok"], report["code"]) == (False, "internal")
-    assert report["error"] == "acme: the connector failed (RuntimeError)"
+    monkeypatch.setattr(app.connections.open("market").connector, "check", broken)
+    report = app.check()["market"]
+    assert (report["ok"], report["code"]) == (False, "connector_failed")
+    place = "tests/test_app.py:"
+    assert report["error"].startswith(f"market: check: the connector failed with RuntimeError at {place}")
 
 
 def test_an_interrupted_sync_of_several_stops_all_of_them(tmp_path: Path, up: Sandboxes) -> None:
     made = settings(tmp_path, up)
     two = Settings(made.hub, {"one": made.connections["one"], "two": made.connections["one"]}, None, tmp_path)
-    up.sandboxes["acme"].fault("GET /", "slow:0.1s", times=200)
+    up.sandboxes["market"].fault("GET /", "slow:0.1s", times=200)
     steps: list[Any] = []
 
     def interrupted(step: Any) -> None:
@@ -148,7 +149,7 @@ def test_logs_hold_no_secret(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, up: Sandboxes
 ) -> None:
     vault = Vault()
-    config = __import__("hub_acme").AcmeConfig(token="hunter2000")
+    config = __import__("hub_market").MarketConfig(token="hunter2000")
     vault.keep(config)
     hub_logs.configure("info", vault, service=True)
     logging.getLogger("hub.test").info("token %s", "hunter2000")
@@ -180,32 +181,36 @@ def test_a_command_logs_in_short_lines(capsys: pytest.CaptureFixture[str], monke
     assert "ValueError: why" in capsys.readouterr().err
 
 
-def test_the_files_to_start_from_load_and_refuse_money(tmp_path: Path) -> None:
-    from hub.policy import load_policy
+def test_the_files_to_start_from_load_and_hold_money_back(tmp_path: Path) -> None:
+    from hub.actions import CATALOGUE, PaymentRefund
+    from hub.money import Money
+    from hub.policy import Facts, decide, load_policy
 
     for name, text in skeletons().items():
         (tmp_path / name).write_text(text)
     assert load(tmp_path / "config.toml", {}).connections == {}
-    assert load_policy(tmp_path / "policy.toml").rules == ()
+    policy = load_policy(tmp_path / "policy.toml", actions={action.name: action for action in CATALOGUE})
+    assert decide(policy, PaymentRefund, Facts("pay", Money(100, "EUR"))).verdict == "needs_approval"
+    assert decide(policy, PaymentRefund, Facts("pay", Money(10**6, "EUR"))).verdict == "deny"
 
 
 def test_sandboxes_write_a_config_that_loads(up: Sandboxes, tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text(up.toml())
-    found = load(tmp_path / "config.toml", {}).connections["acme"]
-    assert found.base_url == up.addresses()["acme"]
+    found = load(tmp_path / "config.toml", {}).connections["market"]
+    assert found.base_url == up.addresses()["market"]
 
 
 def test_a_sandbox_that_cannot_start_stops_the_others(up: Sandboxes, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[str] = []
-    sandbox = type(up.sandboxes["acme"])
-    monkeypatch.setattr(sandbox, "stop", lambda self: stopped.append("acme"))
+    sandbox = type(up.sandboxes["market"])
+    monkeypatch.setattr(sandbox, "stop", lambda self: stopped.append("market"))
 
     def broken(self: Any) -> None:
         raise OSError("no port")
 
     monkeypatch.setattr(sandbox, "start", broken)
     with pytest.raises(OSError, match="no port"):
-        Sandboxes.start(["acme"])
+        Sandboxes.start(["market"])
 
 
 def test_without_plugins_there_is_no_sandbox() -> None:

@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -18,11 +19,11 @@ from typing import Any
 import pytest
 import requests
 
-from hub.cli import out, run, syncing
+from hub.cli import run, syncing, tables
 from hub.sandbox import World
 
 ROOT = Path(__file__).parents[1]
-ACME = ROOT / "tests" / "acme"
+MARKET = ROOT / "tests" / "market"
 Hub = Callable[..., "Ran"]
 
 
@@ -34,6 +35,7 @@ class Step:
     stream: str
     read: int
     done: bool = False
+    failed: bool = False
 
 
 class Ran:
@@ -60,8 +62,8 @@ class Ran:
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Hub:
-    """Run `hub` in an empty folder with the Acme plugin installed."""
-    monkeypatch.syspath_prepend(str(ACME))
+    """Run `hub` in an empty folder with the Market plugin installed."""
+    monkeypatch.syspath_prepend(str(MARKET))
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
         if name.startswith("HUB_"):
@@ -77,18 +79,18 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 @pytest.fixture
-def acme(hub: Hub, tmp_path: Path) -> Iterator[Any]:
-    """A sandbox of Acme, and a config.toml that points to it."""
+def market(hub: Hub, tmp_path: Path) -> Iterator[Any]:
+    """A sandbox of Market, and a config.toml that points to it."""
     from hub.app.sandboxes import Sandboxes
 
-    with Sandboxes.start(["acme"], customers=12) as up:
+    with Sandboxes.start(["market"], customers=12) as up:
         (tmp_path / "config.toml").write_text(up.toml())
-        yield up.sandboxes["acme"]
+        yield up.sandboxes["market"]
 
 
 def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-    return kept | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ACME}"} | more
+    return kept | {"PYTHONPATH": f"{ROOT}{os.pathsep}{MARKET}"} | more
 
 
 def test_help_is_quick() -> None:
@@ -125,18 +127,23 @@ def test_every_command_explains_itself(hub: Hub) -> None:
         (["snyc"], "No such command 'snyc'. Did you mean 'sync'"),
         (["sync", "--fulll"], "--full"),
         (["act"], "Missing argument"),
-        (["map", "preview", "acme", "people", "--sample", "0"], "--sample"),
+        (["map", "preview", "market", "people", "--sample", "0"], "--sample"),
         (["--config", "nowhere.toml", "status"], "nowhere.toml: there is no such file"),
-        (["sync", "acme"], 'connection "acme" is not configured'),
-        (["sync"], "no connection is configured; `hub init` writes an example"),
+        (["sync", "market"], 'connection "market" is not configured'),
+        (["sync"], "no connection is configured: there is no config.toml in this folder"),
         (["check"], "no connection is configured"),
-        (["sandbox", "up", "acmee"], 'did you mean "acme"'),
-        (["map", "check", "acmee"], 'did you mean "acme"'),
+        (["sandbox", "up", "markett"], 'did you mean "market"'),
+        (["map", "check", "markett"], 'did you mean "market"'),
         (["act", "ticket.reply", "nonsense"], "expected key=value"),
         (["act", "ticket.reply", "--input", "{"], "--input: is not JSON"),
         (["act", "ticket.reply", "--input", "[]"], "expected a JSON object"),
         (["act", "ticket.reply", "--input", "@nowhere.json"], "nowhere.json cannot be read"),
+        (["act", "ticket.reply", "--input", "[" * 100_000], "--input: is not JSON"),
         (["act", "ticket.reply", "a=1", "a.b=2"], "a already has a value"),
+        (["map", "preview", "market", "people", "--file", "nowhere.ndjson"], "nowhere.ndjson: cannot be read"),
+        (["map", "preview", "market", "peple", "--file", "nowhere.ndjson"], 'did you mean "people"'),
+        (["init", "/dev/null"], "/dev/null: cannot be made a folder"),
+        (["init", "/dev/null/below"], "/dev/null/below: cannot be made a folder"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(hub: Hub, args: list[str], text: str) -> None:
@@ -144,7 +151,7 @@ def test_wrong_usage_is_one_line_and_exit_2(hub: Hub, args: list[str], text: str
 
 
 def test_an_error_is_json_too_where_json_was_asked_for(hub: Hub) -> None:
-    assert hub("sync", "acme", "--json").json["error"]["code"] == "config_error"
+    assert hub("sync", "market", "--json").json["error"]["code"] == "config_error"
     assert hub("sync", "--json", "--nope").json["error"]["code"] == "usage"
 
 
@@ -174,7 +181,7 @@ def test_init_writes_what_is_missing_and_never_overwrites(hub: Hub, tmp_path: Pa
     found = hub("init", "--json").json
     assert found == {"written": ["config.toml"], "kept": ["policy.toml"]}
     assert (tmp_path / "policy.toml").read_text() == "# mine\n"
-    assert "# [connections.acme]" in (tmp_path / "config.toml").read_text()
+    assert "# [connections.market]" in (tmp_path / "config.toml").read_text()
     assert hub("status", "--json").json == {"connections": {}}
     assert hub("init").out.count("kept") == 2
 
@@ -187,91 +194,166 @@ def test_init_makes_a_folder_that_works_at_once(hub: Hub, tmp_path: Path) -> Non
 
 def test_plugins_lists_what_they_bring(hub: Hub) -> None:
     found = {line["name"]: line for line in hub("plugins", "--json").json["plugins"]}
-    assert found["acme"]["connectors"] == ["acme"]
-    assert found["acme"]["distribution"] == "deskhub-acme"
-    assert "acme\tdeskhub-acme\t1.0" in hub("plugins").out
+    assert found["market"]["connectors"] == ["market"]
+    assert found["market"]["distribution"] == "deskhub-market"
+    assert re.search(r"market +deskhub-market +1\.0 +market +-$", hub("plugins").out, re.M)
 
 
-def test_check_says_who_we_are(hub: Hub, acme: Any) -> None:
+def test_check_says_who_we_are(hub: Hub, market: Any) -> None:
     ran = hub("check", "--json")
     assert ran.code == 0
     assert (
-        ran.json["connections"]["acme"] | {"ok": True, "account": "acme-1", "live": False}
-        == ran.json["connections"]["acme"]
+        ran.json["connections"]["market"] | {"ok": True, "account": "market-1", "live": False}
+        == ran.json["connections"]["market"]
     )
 
 
-def test_check_tells_wrong_credentials_and_an_unreachable_host(hub: Hub, acme: Any, tmp_path: Path) -> None:
-    acme.token = "another"
+def test_check_tells_wrong_credentials_and_an_unreachable_host(hub: Hub, market: Any, tmp_path: Path) -> None:
+    market.token = "another"
     ran = hub("check", "--json")
-    assert (ran.code, ran.json["connections"]["acme"]["code"]) == (1, "unauthorized")
+    assert (ran.code, ran.json["connections"]["market"]["code"]) == (1, "unauthorized")
     (tmp_path / "config.toml").write_text(
-        '[connections.acme]\nconnector = "acme"\nbase_url = "http://127.0.0.1:9"\ntoken = "x"\n'
+        '[connections.market]\nconnector = "market"\nbase_url = "http://127.0.0.1:9"\ntoken = "x"\n'
     )
     ran = hub("check", "--json")
-    assert (ran.code, ran.json["connections"]["acme"]["code"]) == (1, "not_sent")
+    assert (ran.code, ran.json["connections"]["market"]["code"]) == (1, "not_sent")
 
 
 def test_check_of_a_wrong_setting_is_exit_2(hub: Hub, tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text('[connections.acme]\nconnector = "acme"\n')
+    (tmp_path / "config.toml").write_text('[connections.market]\nconnector = "market"\n')
     ran = hub("check", "--json")
     assert ran.code == 2
-    assert "[connections.acme] token: missing" in ran.json["connections"]["acme"]["error"]
-    (tmp_path / "config.toml").write_text('[connections.a]\nconnector = "acmee"\n')
-    assert 'did you mean "acme"' in hub("check", "--json").json["connections"]["a"]["error"]
+    assert "[connections.market] token: missing" in ran.json["connections"]["market"]["error"]
+    (tmp_path / "config.toml").write_text('[connections.a]\nconnector = "markett"\n')
+    assert 'did you mean "market"' in hub("check", "--json").json["connections"]["a"]["error"]
 
 
-def test_sync_reports_each_table(hub: Hub, acme: Any) -> None:
+def test_check_tells_a_wrong_stream_and_a_wrong_policy(hub: Hub, market: Any, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(config.read_text() + 'sync = { streams = ["poeple"] }\n')
+    ran = hub("check", "--json")
+    assert ran.code == 2
+    told = 'config.toml: [connections.market] sync.streams: the mapping has no stream "poeple"; did you mean "people"?'
+    assert ran.json["connections"]["market"]["error"] == told
+    (tmp_path / "policy.toml").write_text('[[rule]]\nacton = "ticket.*"\n')
+    for command in ("check", "actions"):
+        hub(command).failed(2, "policy.toml")
+
+
+def test_an_unreachable_address_is_named_without_credentials(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(
+        '[connections.market]\nconnector = "market"\nbase_url = "http://ada:hunter2@127.0.0.1:9"\ntoken = "x"\n'
+    )
+    ran = hub("check")
+    assert ran.code == 1
+    assert ran.out.count("127.0.0.1:9") == 1
+    assert "hunter2" not in ran.out + ran.err
+
+
+def test_without_any_configuration_status_says_so_and_makes_no_database(hub: Hub, tmp_path: Path) -> None:
+    ran = hub("status", "--json")
+    assert (ran.code, ran.json) == (0, {"connections": {}})
+    assert "no connection is configured: there is no config.toml in this folder" in ran.err
+    for service in ("serve", "worker"):
+        hub(service).failed(2, "no connection is configured: there is no config.toml in this folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_hold_data_or_secrets_are_their_owners_only(hub: Hub, market: Any, tmp_path: Path) -> None:
+    assert hub("init", "fresh").code == hub("sync").code == hub("keys", "create", "x").code == 0
+    for name in ("hub.db", "ledger.db", "fresh/config.toml"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600, name
+
+
+def test_sync_reports_each_table(hub: Hub, market: Any) -> None:
     ran = hub("sync", "--json")
     assert ran.code == 0, ran.err
-    people = ran.json["connections"]["acme"]["people"]
+    people = ran.json["connections"]["market"]["people"]
     seconds = people.pop("seconds")
     assert isinstance(seconds, float)
     assert people == {
         "stream": "people", "kind": "customer", "read": 12, "changed": 12, "deleted": 0, "skipped": 0, "rejected": 0,
         "error": None,
     }  # fmt: skip
-    assert "acme people: 12 read, done" in ran.err
-    again = hub("sync", "acme", "--stream", "people", "--full", "--json").json["connections"]["acme"]
+    assert "market people: 12 read, done" in ran.err
+    again = hub("sync", "market", "--stream", "people", "--full", "--json").json["connections"]["market"]
     assert list(again) == ["people"]
     assert (again["people"]["read"], again["people"]["changed"]) == (12, 0)
-    assert "people\tpeople\tcustomer\t12" in hub("sync", "--full").out
+    assert re.search(r"^market +people +customer +12 +0 +0 +0 +\d", hub("sync", "--full").out, re.M)
 
 
-def test_sync_of_an_unknown_stream_is_exit_2_before_anything_is_read(hub: Hub, acme: Any) -> None:
+def test_sync_of_an_unknown_stream_is_exit_2_before_anything_is_read(hub: Hub, market: Any) -> None:
     hub("sync", "--stream", "poeple").failed(2, 'did you mean "people"')
 
 
-def test_sync_with_an_error_is_exit_1_and_the_others_go_on(hub: Hub, acme: Any) -> None:
-    acme.fault("GET /people", "status:500", times=100)
+def test_sync_with_an_error_is_exit_1_and_the_others_go_on(hub: Hub, market: Any) -> None:
+    market.fault("GET /people", "status:500", times=100)
     ran = hub("sync", "--json")
     assert ran.code == 1
-    tables = ran.json["connections"]["acme"]
+    tables = ran.json["connections"]["market"]
     assert tables["people"]["error"].startswith("temporary: ")
     assert tables["tickets"]["error"] is None
     assert tables["tickets"]["read"] > 0
 
 
-def test_status_shows_what_is_stored(hub: Hub, acme: Any) -> None:
+def test_an_error_of_a_sync_is_told_once_below_the_table(hub: Hub, market: Any) -> None:
+    market.fault("GET /people", "status:500", times=100)
+    ran = hub("sync")
+    told = "temporary: GET /people: 500"
+    assert (ran.out + ran.err).count(told) == 1
+    assert ran.out.splitlines()[-1] == f"error: market people: {told}"
+    assert "market people: 0 read, stopped by an error" in ran.err
+    assert "people: 0 read, done" not in ran.err
+    assert hub("status").out.splitlines()[-1] == f"error: market people: {told}"
+
+
+def test_status_shows_what_is_stored(hub: Hub, market: Any) -> None:
     hub("sync")
-    line = hub("status", "--json").json["connections"]["acme"]["streams"]["people"]
+    line = hub("status", "--json").json["connections"]["market"]["streams"]["people"]
     assert (line["records"], line["rejects"], line["error"]) == (12, 0, None)
     assert line["synced_at"]
-    assert "acme\tpeople\t12\t0\t" in hub("status").out
+    assert re.search(r"^market +people +12 +0 +\d{4}-\d\d-\d\d \d\d:\d\dZ", hub("status").out, re.M)
 
 
 def test_map_preview_needs_no_configuration(hub: Hub, tmp_path: Path) -> None:
     rows = [{"id": 1, "name": "Ada", "mail": "ADA@X.example", "updated": "2026-01-01T00:00:00Z"}, {"name": "no id"}]
     (tmp_path / "raw.ndjson").write_text("\n".join(map(json.dumps, rows)) + "\nnot json\n")
-    ran = hub("map", "preview", "acme", "people", "--file", "raw.ndjson", "--json")
+    ran = hub("map", "preview", "market", "people", "--file", "raw.ndjson", "--json")
     assert ran.code == 0, ran.err
     good, bad, worse = ran.json["records"]
     assert (good["ok"], good["key"], good["data"]["email"]) == (True, "1", "ada@x.example")
     assert (bad["ok"], worse["ok"]) == (False, False)
-    assert "unified" in hub("map", "preview", "acme", "people", "--file", "raw.ndjson").out
-    hub("map", "preview", "acme", "poeple", "--file", "raw.ndjson").failed(1, 'did you mean "people"')
-    hub("map", "preview", "acme", "people", "--file", "none.ndjson").failed(1, "none.ndjson: cannot be read")
-    hub("map", "preview", "acme", "people").failed(2, "give raw records with --file")
+    assert "unified" in hub("map", "preview", "market", "people", "--file", "raw.ndjson").out
+    hub("map", "preview", "market", "poeple", "--file", "raw.ndjson").failed(2, 'did you mean "people"')
+    hub("map", "preview", "market", "people", "--file", "none.ndjson").failed(2, "none.ndjson: cannot be read")
+    hub("map", "preview", "market", "people").failed(2, "give raw records with --file")
+
+
+def test_a_record_that_is_not_there_cannot_be_previewed(hub: Hub, market: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("hub_market")
+    monkeypatch.setattr(module.MarketConnector, "some", lambda self, stream, ids: module.Page(records=[], deleted=ids))
+    hub("map", "preview", "market", "people", "--id", "p999").failed(1, "market people: there is no record with the id")
+
+
+def test_an_unknown_mapping_is_told_with_each_known_name_once(hub: Hub, market: Any) -> None:
+    ran = hub("map", "check", "xyz")
+    ran.failed(2, '"xyz" is no connection and no connector; known: ')
+    assert ran.err.count("market") == 1
+
+
+def test_a_mapping_that_widens_visibility_is_an_error_of_the_check_and_stops_the_connection(
+    hub: Hub, market: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "mappings").mkdir()
+    text = 'extends = "market"\n[notes]\nwritable = []\n[notes.write]\nvisibility = false\n'
+    (tmp_path / "mappings" / "market.toml").write_text(f'{text}[notes.fields]\nvisibility = {{ value = "public" }}\n')
+    told = "mappings/market.toml: [notes.fields] visibility: makes every message public"
+    ran = hub("map", "check", "--json")
+    assert ran.code == 1
+    assert ran.json["mappings"]["market"][0]["severity"] == "error"
+    assert told in ran.json["mappings"]["market"][0]["message"]
+    hub("sync").failed(2, told)
+    assert hub("check").code == 2
 
 
 def test_map_preview_uses_the_connections_own_mapping_without_its_secret(hub: Hub, tmp_path: Path) -> None:
@@ -279,44 +361,44 @@ def test_map_preview_uses_the_connections_own_mapping_without_its_secret(hub: Hu
         '[people]\nkind = "customer"\nkey = "id"\n[people.fields]\ndisplay_name = "nick"\n'
     )
     (tmp_path / "config.toml").write_text(
-        '[connections.eu]\nconnector = "acme"\nmapping = "my.toml"\ntoken = "${NOT_SET}"\n'
+        '[connections.eu]\nconnector = "market"\nmapping = "my.toml"\ntoken = "${NOT_SET}"\n'
     )
     (tmp_path / "raw.ndjson").write_text('{"id": 1, "nick": "Ad"}\n')
     ran = hub("map", "preview", "eu", "people", "--file", "raw.ndjson", "--json")
     assert ran.json["records"][0]["data"]["display_name"] == "Ad"
 
 
-def test_map_preview_takes_a_sample_or_one_from_the_system(hub: Hub, acme: Any) -> None:
-    assert len(hub("map", "preview", "acme", "people", "--sample", "3", "--json").json["records"]) == 3
-    (one,) = hub("map", "preview", "acme", "people", "--id", "p2", "--json").json["records"]
+def test_map_preview_takes_a_sample_or_one_from_the_system(hub: Hub, market: Any) -> None:
+    assert len(hub("map", "preview", "market", "people", "--sample", "3", "--json").json["records"]) == 3
+    (one,) = hub("map", "preview", "market", "people", "--id", "p2", "--json").json["records"]
     assert one["key"] == "p2"
 
 
 def test_map_check_names_the_place_of_a_mistake(hub: Hub, tmp_path: Path) -> None:
-    assert hub("map", "check", "acme", "--json").code == 0
+    assert hub("map", "check", "market", "--json").code == 0
     (tmp_path / "bad.toml").write_text('[people]\nkind = "customr"\nkey = "id"\n[people.fields]\n')
-    ran = hub("map", "check", "acme", "--mapping", "bad.toml", "--json")
+    ran = hub("map", "check", "market", "--mapping", "bad.toml", "--json")
     assert ran.code == 1
-    assert "customr" in ran.json["mappings"]["acme"][0]["message"]
-    hub("map", "check", "acme", "--mapping", "none.toml").failed(2, "there is no such mapping file")
+    assert "customr" in ran.json["mappings"]["market"][0]["message"]
+    hub("map", "check", "market", "--mapping", "none.toml").failed(2, "there is no such mapping file")
 
 
-def test_actions_say_who_can(hub: Hub, acme: Any) -> None:
+def test_actions_say_who_can(hub: Hub, market: Any) -> None:
     found = {line["name"]: line for line in hub("actions", "--json").json["actions"]}
-    assert found["payment.refund"]["connections"] == ["acme"]
+    assert found["payment.refund"]["connections"] == ["market"]
     assert found["customer.update"]["connections"] == []
-    assert "payment.refund\tRefund a payment\tR3\tacme" in hub("actions").out
+    assert re.search(r"^payment.refund +Refund a payment +R3 +market$", hub("actions").out, re.M)
 
 
-def test_act_and_runs(hub: Hub, acme: Any) -> None:
+def test_act_and_runs(hub: Hub, market: Any) -> None:
     hub("sync")
-    given = ["act", "ticket.reply", "ticket_ref=acme/tickets/t1", "body=On its way.", "--key", "k1", "--json"]
+    given = ["act", "ticket.reply", "ticket_ref=market/tickets/t1", "body=On its way.", "--key", "k1", "--json"]
     preview = hub(*given[:-3], "--preview", "--json").json
     assert preview["status"] == "previewed"
-    assert acme.effects() == []
+    assert market.effects() == []
     first, again = hub(*given), hub(*given)
     assert (first.code, first.json["status"], again.json["replayed"]) == (0, "succeeded", True)
-    (entry,) = acme.effects("note t1")
+    (entry,) = market.effects("note t1")
     assert entry.effect["public"] is True
     run_id = first.json["run_id"]
     assert hub("runs", run_id, "--json").json["status"] == "succeeded"
@@ -326,18 +408,68 @@ def test_act_and_runs(hub: Hub, acme: Any) -> None:
     hub("runs", "run_nope").failed(1, "there is no run")
 
 
-def test_act_nests_fields_and_reads_a_file(hub: Hub, acme: Any, tmp_path: Path) -> None:
+def test_act_nests_fields_and_reads_a_file(hub: Hub, market: Any, tmp_path: Path) -> None:
     hub("sync")
-    (tmp_path / "in.json").write_text('{"payment_ref": "acme/payments/pay1", "reason": "other"}')
+    (tmp_path / "in.json").write_text('{"payment_ref": "market/payments/pay1", "reason": "other"}')
     ran = hub("act", "payment.refund", "--input", "@in.json", "amount=1.00 EUR", "--key", "k", "--json")
     assert ran.code == 1
     assert ran.json["status"] == "denied"
     assert "policy" in ran.json["error"]["human_message"]
 
 
-def test_act_without_a_key_is_told(hub: Hub, acme: Any) -> None:
+def test_runs_name_the_key_that_asked(hub: Hub, market: Any, tmp_path: Path) -> None:
     hub("sync")
-    hub("act", "ticket.reply", "ticket_ref=acme/tickets/t1", "body=Hi").failed(1, "needs an Idempotency-Key")
+    from hub.app import App
+    from hub.perform import Request
+
+    with App.open(tmp_path / "config.toml") as app:
+        principal = app.principal(app.create_key("nightly bot", ["act:*"])["key"])
+        asked = {"ticket_ref": "market/tickets/t1", "body": "Hi"}
+        app.act(Request(action="ticket.reply", input=asked, key="k"), principal)
+    assert "nightly bot" in hub("runs").out
+    assert hub("runs", "--json").json["data"][0]["principal_name"] == "nightly bot"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (["ticket.replyy"], "there is no action"),
+        (["ticket.reply", "body=Hi"], "ticket.reply: ticket_ref: missing"),
+        (["ticket.reply", "ticket_ref=market/tickets/t1", "body=", "--key", "k"], "body: must not be empty"),
+        (["ticket.reply", "ticket_ref=market/tickets/t1", "bdy=Hi"], 'bdy: no such field; did you mean "body"?'),
+        (["ticket.reply", "ticket_ref=market/tickets/t1", "body=Hi", "set_status=done"], "set_status: expected new, "),
+        (
+            ["customer.update", "customer_ref=cus_x", "changes.phone=1"],
+            "changes.phone: no such field; there are display_",
+        ),
+        (
+            ["ticket.set_status", "ticket_ref=tkt", "status=x"],
+            "status: expected open, pending, on_hold, solved or closed",
+        ),
+        (["ticket.reply", "ticket_ref=nope", "body=Hi", "--key", "k"], "ticket_ref: expected a hub id"),
+    ],
+)
+def test_wrong_input_is_told_in_the_words_of_the_command_line(
+    hub: Hub, market: Any, given: list[str], text: str
+) -> None:
+    ran = hub("act", *given)
+    ran.failed(2, text)
+    assert not re.search(r"input\.|Input|Field|String|Extra|Value error", ran.err)
+
+
+def test_a_second_time_is_told_with_the_option_that_permits_it(hub: Hub, market: Any) -> None:
+    hub("sync")
+    given = ["act", "ticket.reply", "ticket_ref=market/tickets/t1", "body=Hi"]
+    assert hub(*given, "--key", "a").code == 0
+    hub(*given, "--key", "b").failed(1, "add --repeat if it is to happen again")
+    assert hub(*given, "--key", "b", "--repeat").code == 0
+
+
+def test_act_without_a_key_is_told(hub: Hub, market: Any) -> None:
+    hub("sync")
+    hub("act", "ticket.reply", "ticket_ref=market/tickets/t1", "body=Hi").failed(
+        2, "ticket.reply needs --key: one per intention"
+    )
 
 
 def test_db_tells_its_versions(hub: Hub) -> None:
@@ -345,7 +477,7 @@ def test_db_tells_its_versions(hub: Hub) -> None:
     made = hub("db", "upgrade", "--json").json
     assert made == hub("db", "version", "--json").json
     assert all(made.values())
-    assert hub("db", "upgrade").out.startswith("database\tversion")
+    assert hub("db", "upgrade").out.startswith("database  version\nhub ")
 
 
 def test_keys_are_made_listed_and_revoked(hub: Hub) -> None:
@@ -356,7 +488,7 @@ def test_keys_are_made_listed_and_revoked(hub: Hub) -> None:
     assert made["key"] not in hub("keys", "list").out
     assert hub("keys", "revoke", "bot", "--json").json["id"] == made["id"]
     assert hub("keys", "list", "--json").json["keys"][0]["revoked_at"]
-    hub("keys", "create", "x", "--scope", "everything").failed(1, "scope")
+    hub("keys", "create", "x", "--scope", "everything").failed(2, "scope")
 
 
 class Terminal(io.StringIO):
@@ -372,10 +504,10 @@ def test_on_a_terminal_long_work_shows_a_moving_line(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("TERM", "xterm")
     with syncing.Progress() as tell:
         for read in (100, 1500):
-            tell(Step("acme", "people", read))
-        tell(Step("acme", "people", 1500, done=True))
+            tell(Step("market", "people", read))
+        tell(Step("market", "people", 1500, done=True))
         time.sleep(0.2)
-    assert "acme people" in shown.getvalue()
+    assert "market people" in shown.getvalue()
     assert "1,500 read" in shown.getvalue()
 
 
@@ -386,18 +518,41 @@ def test_elsewhere_long_work_tells_plain_lines_now_and_then(
     monkeypatch.setattr("time.monotonic", lambda: next(moments))
     with syncing.Progress() as tell:
         for read in (100, 200, 300, 400):
-            tell(Step("acme", "people", read))
-        tell(Step("acme", "people", 500, done=True))
-    assert capsys.readouterr().err == "acme people: 300 read\nacme people: 500 read, done\n"
+            tell(Step("market", "people", read))
+        tell(Step("market", "people", 500, done=True))
+    assert capsys.readouterr().err == "market people: 300 read\nmarket people: 500 read, done\n"
 
 
-def test_on_a_terminal_tables_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+ROWS = [
+    ("run_4f5pzrmrmv2j3kq2mwzsc5q2ha", "a text that has many words in it", 1.5, True, "2026-11-22T11:22:33.123456Z")
+]
+NAMES = ("id", "title", "size", "fine", "at")
+
+
+def test_on_a_narrow_terminal_text_is_wrapped_and_ids_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Terminal()
     monkeypatch.setattr("sys.stdout", shown)
-    out.table("Things", ("name", "size"), [("a [b]", 1.5), ("c", None)])
-    assert "Things" in shown.getvalue()
-    assert "a [b]" in shown.getvalue()
-    assert "1.50" in shown.getvalue()
+    monkeypatch.setenv("COLUMNS", "80")
+    tables.table(NAMES, [*ROWS, ("b", None, 12.0, False, "")], none="", spare=("fine",))
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["id", "title", "size", "at"]
+    assert lines[1].split()[0] == ROWS[0][0]
+    assert lines[1].endswith("  1.50  2026-11-22 11:22Z")
+    assert " ".join(line[30:54].strip() for line in lines[1:3]) == ROWS[0][1]
+    assert lines[-1].split() == ["b", "-", "12.00", "-"]
+
+
+def test_elsewhere_a_table_has_aligned_columns_and_one_line_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.table(NAMES, [*ROWS, ("b", None, 12, False, [])], none="", spare=("fine",))
+    tables.table(NAMES, [], none="there is none")
+    out, err = capsys.readouterr()
+    assert out.splitlines()[:3] == [
+        "id                              title                             size  fine  at",
+        "run_4f5pzrmrmv2j3kq2mwzsc5q2ha  a text that has many words in it  1.50  yes   2026-11-22 11:22Z",
+        "b                               -                                   12  no    -",
+    ]
+    assert err == "there is none\n"
 
 
 def test_ctrl_c_is_no_traceback(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,16 +575,16 @@ def test_a_reader_that_went_away_is_no_error_message(hub: Hub, monkeypatch: pyte
     assert (ran.code, ran.err) == (1, "")
 
 
-def test_map_check_can_ask_the_system_for_its_fields(hub: Hub, acme: Any) -> None:
-    assert hub("map", "check", "acme", "--live", "--json").code == 0
+def test_map_check_can_ask_the_system_for_its_fields(hub: Hub, market: Any) -> None:
+    assert hub("map", "check", "market", "--live", "--json").code == 0
 
 
 def test_map_preview_of_a_stream_that_cannot_be_fetched_is_told(
-    hub: Hub, acme: Any, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, market: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connector = importlib.import_module("hub_acme").AcmeConnector
+    connector = importlib.import_module("hub_market").MarketConnector
     monkeypatch.setattr(connector, "marks", tuple(mark for mark in connector.marks if mark.role == "pull"))
-    hub("map", "preview", "acme", "people", "--id", "p1").failed(
+    hub("map", "preview", "market", "people", "--id", "p1").failed(
         1, 'the connector has no fetch for the stream "people"'
     )
 
@@ -440,20 +595,20 @@ def test_version(hub: Hub) -> None:
 
 
 def test_sandbox_up_prints_a_config_that_works(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hub.cli", "sandbox", "up", "acme", "--customers", "5", "--json"]
+    command = [sys.executable, "-m", "hub.cli", "sandbox", "up", "market", "--customers", "5", "--json"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as child:
         assert child.stdout is not None
         told = json.loads(child.stdout.readline())
         try:
-            assert requests.get(f"{told['sandboxes']['acme']}/_sandbox/ledger", timeout=5).json() == []
+            assert requests.get(f"{told['sandboxes']['market']}/_sandbox/ledger", timeout=5).json() == []
             (tmp_path / "config.toml").write_text(told["config"])
             checked = subprocess.run(
                 [sys.executable, "-m", "hub.cli", "check", "--json"],
                 cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True,
             )  # fmt: skip
-            assert json.loads(checked.stdout)["connections"]["acme"]["ok"] is True
+            assert json.loads(checked.stdout)["connections"]["market"]["ok"] is True
             assert checked.stderr == "", "made-up credentials of a sandbox are no reason to warn"
         finally:
             child.send_signal(signal.SIGINT)

@@ -129,7 +129,7 @@ def test_secrets_are_not_asked_for_where_they_are_not_needed(tmp_path: Path) -> 
     [
         ("[hub]\nprot = 1\n", '[hub] prot: unknown key; did you mean "port"?'),
         ("[hubb]\n", 'hubb: unknown key; did you mean "hub"?'),
-        ("[hub]\nport = 99999\n", "[hub] port: Input should be less than or equal to 65535"),
+        ("[hub]\nport = 99999\n", "[hub] port: expected 65535 or less"),
         (
             '[hub]\ndatabase_url = "mysql://x/y"\n',
             "[hub] database_url: expected sqlite:///hub.db or postgresql://user@host/name",
@@ -157,7 +157,11 @@ def test_secrets_are_not_asked_for_where_they_are_not_needed(tmp_path: Path) -> 
         ),
         (
             '[connections.a]\nconnector = "thing"\nsync = { evry = "5m" }\n',
-            '[connections.a] sync evry: unknown key; did you mean "every"?',
+            '[connections.a] sync.evry: unknown key; did you mean "every"?',
+        ),
+        (
+            '[connections.a]\nconnector = "thing"\nlive_actions = "yes"\n',
+            "[connections.a] live_actions: expected true or false",
         ),
         (
             '[connections.a]\nconnector = "thing"\nsync = { since = "yesterday" }\n',
@@ -172,6 +176,16 @@ def test_secrets_are_not_asked_for_where_they_are_not_needed(tmp_path: Path) -> 
 )
 def test_a_mistake_is_told_in_one_line_with_file_table_and_key(tmp_path: Path, text: str, expected: str) -> None:
     assert wrong(tmp_path, text).startswith(expected)
+
+
+def test_live_actions_is_true_or_false_and_from_the_environment_in_these_words(tmp_path: Path) -> None:
+    file = written(tmp_path, '[connections.a]\nconnector = "thing"\nlive_actions = "${LIVE}"\n')
+    assert load(file, {"LIVE": "true"}).connections["a"].live_actions is True
+    assert load(file, {"HUB_CONNECTIONS__A__LIVE_ACTIONS": "false"}).connections["a"].live_actions is False
+    for text in ("yes", "1", "TRUE"):
+        assert "[connections.a] live_actions: expected true or false" in wrong(
+            tmp_path, '[connections.a]\nconnector = "thing"\n', {"HUB_CONNECTIONS__A__LIVE_ACTIONS": text}
+        )
 
 
 def test_a_variable_for_a_table_that_cannot_be_is_an_error(tmp_path: Path) -> None:
@@ -190,7 +204,7 @@ def test_a_file_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
         ('tokn = "x"\nsubdomain = "a"', 'tokn: unknown key; did you mean "token"?'),
         ('bse_url = "x"\nsubdomain = "a"', 'bse_url: unknown key; did you mean "base_url"?'),
         ("", "subdomain: missing; this connector needs it"),
-        ('subdomain = "a"\npages = "many"', "pages: Input should be a valid integer"),
+        ('subdomain = "a"\npages = "many"', "pages: expected a whole number"),
     ],
 )
 def test_a_connectors_own_keys_are_checked_by_its_config(tmp_path: Path, options: str, expected: str) -> None:
@@ -205,6 +219,30 @@ def test_no_message_repeats_a_secret(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as told:
         connector_config("a", load(file, {}), Thing)
     assert "hunter2" not in told.value.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[hub]\nmappings_dir = "${TOKEN}"\n',
+        '[hub]\npolicy = "x/${TOKEN}"\n',
+        '[connections.a]\nconnector = "thing"\nmapping = "${TOKEN}.toml"\n',
+        '[connections.a]\nconnector = "thing"\nsync = { every = "${TOKEN}" }\n',
+    ],
+)
+def test_a_variable_in_the_wrong_place_is_told_by_its_name(tmp_path: Path, text: str) -> None:
+    told = wrong(tmp_path, text, {"TOKEN": "hunter2"})
+    assert "hunter2" not in told
+    assert "does not exist" not in told or "${TOKEN}" in told
+
+
+def test_an_override_goes_to_the_connection_of_exactly_that_name(tmp_path: Path) -> None:
+    text = '[connections.a-b]\nconnector = "thing"\n[connections.a_b]\nconnector = "thing"\n'
+    settings = load(written(tmp_path, text), {"HUB_CONNECTIONS__A_B__TOKEN": "x"})
+    assert {name: connection.options for name, connection in settings.connections.items()} == {
+        "a-b": {},
+        "a_b": {"token": "x"},
+    }
 
 
 def test_a_literal_secret_is_accepted_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from hub import hookspecs
+from hub.connections import load_sandbox
+from hub.mapping import check
+from hub.testing import case_for
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("plugins/*/README.md")])
@@ -40,6 +43,28 @@ def test_links_to_files_of_the_project_lead_somewhere(page):
 def test_toml_blocks_parse(page):
     for block in re.findall(r"```toml\n(.*?)```", page.read_text(), re.S):
         tomllib.loads(block)
+
+
+def test_the_further_examples_of_a_connector_work(acme, acme_sandbox, acme_folder):
+    page = (ROOT / "docs" / "connectors.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", page, re.S)
+    known = vars(acme).copy() | {"__name__": "hub_acme"}
+    for example in examples:
+        if example.startswith("class "):
+            exec(compile(example, "docs/connectors.md", "exec"), known)
+    assert [action.name for action in known["hub_actions"]()] == ["case.escalate"]
+    assert known["CaseEscalate"](ticket_ref="acme/cases/AC-1", why="x").changes()["message"]["visibility"] == "internal"
+    convert = known["hub_converters"]()["case_number"]
+    assert convert("AC-17") == "17"
+    with pytest.raises(ValueError, match="begins with AC-"):
+        convert("17")
+    with case_for(known["FullerConnector"], sandbox=acme_sandbox, samples={}) as case:
+        marks = {(mark.role, mark.name) for mark in case.connector.marks}
+        assert {("act", "ticket.create"), ("act", "ticket.set_status"), ("find", "ticket.note")} <= marks
+        fields = {"cases": case.connector.describe("cases")}
+        problems = check(case.mapping, fields=fields)
+    assert {problem.severity for problem in problems} == {"warning"}
+    assert load_sandbox(known["AcmeConnector"]) is type(acme_sandbox)
 
 
 def test_constraints_hold_names_and_versions_only():

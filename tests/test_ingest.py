@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from hub.ingest import Counts, PageCommit, ingest
 from hub.mapping import CompiledMapping, Source, compile_mapping
 from hub.records import birth_id
 from hub.store import Store, cursors, raw
+from tests.stores import refuse_events, watch, wipe
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MAPPING = """
@@ -108,8 +108,8 @@ def mapping() -> CompiledMapping:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, mapping: CompiledMapping) -> Iterator[Desk]:
-    store = Store.open(f"sqlite:///{tmp_path / 'hub.db'}")
+def desk(database_url: str, mapping: CompiledMapping) -> Iterator[Desk]:
+    store = Store.open(database_url)
     yield Desk(store, mapping)
     store.close()
 
@@ -121,17 +121,6 @@ def ticket(id: int, changed: int = 0, **more: Any) -> dict[str, Any]:
 
 def ticket_id(remote_id: int) -> str:
     return birth_id("ticket", "desk", "tickets", str(remote_id))
-
-
-def watch(desk: Desk) -> None:
-    """Count every change of every table by triggers, as the database sees it."""
-    with desk.store.write() as tx:
-        tx.execute("CREATE TABLE touched (name TEXT)")
-        tables = [row[0] for row in tx.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
-        for table in set(tables) - {"touched", "alembic_version"}:
-            for change in ("INSERT", "UPDATE", "DELETE"):
-                body = f"BEGIN INSERT INTO touched VALUES ('{table}'); END"
-                tx.execute(f"CREATE TRIGGER watch_{table}_{change} AFTER {change} ON {table} {body}")
 
 
 def test_a_page_is_stored_with_bodies_events_and_cursor(desk: Desk) -> None:
@@ -148,11 +137,12 @@ def test_a_page_met_before_writes_nothing_but_the_cursor(desk: Desk) -> None:
     people = [{"id": 1, "role": "customer", "name": "Ada", "mail": "ada@x.example"}]
     desk.put(page)
     desk.put(people, stream="people")
-    watch(desk)
+    with desk.store.write() as tx:
+        watch(tx)
     counts = desk.put(page, at=5, page={"cursor": "c2"})
     again = desk.put(people, stream="people", at=5)
     assert (counts.read, counts.changed, counts.rejected, again.changed) == (3, 0, 1, 0)
-    assert set(desk.rows("SELECT name FROM touched")) == {("cursor",)}
+    assert set(desk.rows("SELECT what FROM touched")) == {("UPDATE cursor",)}
 
 
 def test_only_what_changed_is_written_and_told(desk: Desk) -> None:
@@ -203,16 +193,13 @@ def test_observed_at_stands_in_for_a_version(desk: Desk) -> None:
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(order=st.permutations(range(4)), cut=st.integers(1, 4))
-def test_pages_may_come_in_any_order(
-    tmp_path_factory: pytest.TempPathFactory, mapping: CompiledMapping, order: list[int], cut: int
-) -> None:
-    store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('order') / 'hub.db'}")
-    desk = Desk(store, mapping)
+def test_pages_may_come_in_any_order(desk: Desk, order: list[int], cut: int) -> None:
+    with desk.store.write() as tx:
+        wipe(tx)
     versions = [ticket(1, changed=n, subject=f"version {n}") for n in range(4)]
     for part in (order[:cut], order[cut:]):
         desk.put([versions[n] for n in part], at=10)
     assert desk.bodies()["1"]["subject"] == "version 3"
-    store.close()
 
 
 def test_of_two_records_with_one_id_in_a_page_the_newest_counts(desk: Desk) -> None:
@@ -258,6 +245,31 @@ def test_a_person_who_changes_sides_leaves_the_one_table_and_enters_the_other(de
     counts = desk.put([{"id": 7, "role": "agent", "name": "Kim"}], stream="people", at=1)
     assert (counts.tables["people"].deleted, counts.tables["staff"].changed) == (1, 1)
     assert (desk.bodies("customer"), list(desk.bodies("agent"))) == ({}, ["7"])
+
+
+@pytest.mark.parametrize("last", ["customer", "agent"])
+def test_of_a_record_that_a_page_tells_of_twice_the_last_word_decides_its_table(desk: Desk, last: str) -> None:
+    first = "agent" if last == "customer" else "customer"
+    page = [{"id": 1, "role": first, "name": "A"}, {"id": 1, "role": last, "name": "A"}]
+    for at in range(2):
+        desk.put(page, stream="people", at=at)
+        assert (list(desk.bodies(last)), list(desk.bodies(first))) == (["1"], [])
+
+
+def test_of_a_record_deleted_and_made_anew_within_a_page_the_last_word_counts(desk: Desk) -> None:
+    gone, there = ticket(1) | {"state": "deleted"}, ticket(1, 5)
+    desk.put([ticket(1)])
+    desk.put([gone, there], at=1)
+    assert list(desk.bodies()) == ["1"]
+    desk.put([ticket(1, 6), ticket(1, 6) | {"state": "deleted"}], at=2)
+    assert desk.bodies() == {}
+
+
+def test_a_reject_goes_when_the_vendor_names_its_record_as_deleted(desk: Desk) -> None:
+    desk.put([ticket(1, priority="odd")])
+    assert desk.rows("SELECT count(*) FROM reject") == [(1,)]
+    desk.put([], at=1, page={"deleted": ["1"]})
+    assert desk.rows("SELECT count(*) FROM reject") == [(0,)]
 
 
 def test_a_record_that_does_not_map_is_kept_with_the_reason_and_the_page_goes_on(desk: Desk) -> None:
@@ -327,6 +339,17 @@ def test_what_was_read_after_the_scan_began_is_not_deleted_by_it(desk: Desk) -> 
     assert set(desk.bodies()) == {"1", "2"}
 
 
+@pytest.mark.parametrize("later_first", [True, False])
+def test_two_scans_at_once_delete_nothing_that_either_has_met(desk: Desk, later_first: bool) -> None:
+    later = cursors.Scan(SCAN.began_at + 60_000, sweeps=True)
+    desk.put([ticket(1)], at=-9)
+    for scan in (later, SCAN) if later_first else (SCAN, later):
+        desk.put([ticket(1)], at=2, scan=scan)
+    for scan in (SCAN, later):
+        desk.put([], at=3, scan=scan, page={"complete": True})
+    assert list(desk.bodies()) == ["1"]
+
+
 def test_a_scan_that_would_delete_too_much_deletes_nothing_and_says_why(desk: Desk) -> None:
     desk.put([ticket(n) for n in range(40)], at=-5)
     counts = desk.put([ticket(n) for n in range(29)], at=1, scan=SCAN, page={"complete": True})
@@ -353,7 +376,7 @@ def test_a_page_without_a_cursor_keeps_the_stored_one(desk: Desk) -> None:
 
 def test_a_page_that_cannot_be_written_whole_is_not_written_at_all(desk: Desk) -> None:
     with desk.store.write() as tx:
-        tx.execute("CREATE TRIGGER full BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        refuse_events(tx, "disk full")
     with pytest.raises(Exception, match="disk full"):
         desk.put([ticket(1)], page={"cursor": "c1"})
     for table in ("record", "state", "raw", "source", "cursor"):

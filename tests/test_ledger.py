@@ -1,25 +1,32 @@
 """The room `ledger`: the journal of runs, its claims, leases and compare-and-sets."""
 
 import os
-import sqlite3
 import subprocess
 import sys
 import threading
 
 import pytest
 
+from hub.config import ledger_beside
 from hub.errors import Conflict, NotFound
 from hub.ledger import Ledger, Lost, Move, NewRun, NewStep, new_owner, new_run_id
+from hub.store import Database
+from tests.stores import kind_of
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'ledger.db'}"
+def url(database_url):
+    return ledger_beside(database_url)
 
 
 @pytest.fixture
-def ledger(url):
-    ledger = Ledger.open(url)
+def key_file(tmp_path):
+    return tmp_path / "audit.key"
+
+
+@pytest.fixture
+def ledger(url, key_file):
+    ledger = Ledger.open(url, audit_key=key_file)
     yield ledger
     ledger.close()
 
@@ -37,18 +44,21 @@ def wish(**more):
     return NewRun(**(given | more))
 
 
-def test_a_claimed_run_is_on_the_disk_before_anything_is_sent(ledger):
+def test_a_claimed_run_is_on_the_disk_before_anything_is_sent(ledger, url):
     run, is_new = ledger.claim(wish(), owner="me")
     assert is_new
-    with sqlite3.connect(ledger.database.path) as other:
-        assert other.execute("SELECT state FROM run WHERE id = ?", (run.id,)).fetchone() == ("running",)
-        assert other.execute("SELECT state, vendor_key FROM step").fetchone() == ("planned", f"hub-{run.id}")
+    other = Database(url, "ledger")
+    with other.read() as tx:
+        assert tx.execute("SELECT state FROM run WHERE id = ?", (run.id,)).fetchone() == ("running",)
+        assert tx.execute("SELECT state, vendor_key FROM step").fetchone() == ("planned", f"hub-{run.id}")
     other.close()
 
 
 def test_every_commit_of_the_ledger_reaches_the_disk(ledger):
     with ledger.database.write() as tx:
-        assert tx.execute("PRAGMA synchronous").fetchone() == (2,)
+        said = {"sqlite": ("PRAGMA synchronous", 2), "postgres": ("SHOW synchronous_commit", "on")}
+        asked, answer = said[kind_of(tx)]
+        assert tx.execute(asked).fetchone() == (answer,)
 
 
 def test_the_same_key_gives_the_same_run(ledger):
@@ -160,8 +170,8 @@ def test_a_run_is_taken_over_only_after_its_lease(ledger):
     assert ledger.get(run.id).lease_owner == "you"
 
 
-def test_a_lease_that_ran_out_is_taken_over(url):
-    ledger = Ledger.open(url, lease_s=-1)
+def test_a_lease_that_ran_out_is_taken_over(url, key_file):
+    ledger = Ledger.open(url, lease_s=-1, audit_key=key_file)
     run, _ = ledger.claim(wish(), owner=new_owner())
     assert ledger.waiting() == [run.id]
     assert ledger.take(run, owner="you")
@@ -169,17 +179,19 @@ def test_a_lease_that_ran_out_is_taken_over(url):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="needs a process table at /proc")
-def test_the_run_of_a_process_that_died_is_taken_over_at_once(ledger, url):
+def test_the_run_of_a_process_that_died_is_taken_over_at_once(ledger, url, key_file):
     code = (
         "import os, sys\n"
+        "from pathlib import Path\n"
         "from hub.ledger import Ledger, NewRun, NewStep, new_owner\n"
-        "run, _ = Ledger.open(sys.argv[1]).claim(NewRun(action='a', principal='p', body_hash='h', request=b'{}',"
-        " plan=b'{}', idempotency_key='k', steps=(NewStep('c', b'{}'),)), owner=new_owner())\n"
+        "run, _ = Ledger.open(sys.argv[1], audit_key=Path(sys.argv[2])).claim("
+        "NewRun(action='a', principal='p', body_hash='h', request=b'{}', plan=b'{}', idempotency_key='k',"
+        " steps=(NewStep('c', b'{}'),)), owner=new_owner())\n"
         "print(run.id, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     root = os.path.dirname(os.path.dirname(__file__))
-    child = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, cwd=root)
+    child = subprocess.run([sys.executable, "-c", code, url, key_file], capture_output=True, text=True, cwd=root)
     assert child.returncode == -9, child.stderr
     run = ledger.get(child.stdout.strip())
     assert run.lease_until is not None

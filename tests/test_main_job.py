@@ -1,7 +1,6 @@
 """The four systems through the whole hub, held against the sandboxes' own state."""
 
 import json
-import sqlite3
 from collections import Counter
 
 import pytest
@@ -10,16 +9,17 @@ from hub.app import App
 from hub.app.sandboxes import Sandboxes
 from hub.perform import Request
 from hub.plugins import discover
+from tests.stores import unwatch, watch
 
 WATCHED = ("record", "event", "link", "alias", "raw", "state", "reject")
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory):
-    """An open hub on four sandboxes of 120 people, everything synced once."""
+def hub(tmp_path_factory, databases):
+    """An open hub on four sandboxes of 120 people, everything synced once; on both stores in turn."""
     folder = tmp_path_factory.mktemp("hub")
-    with Sandboxes.start(customers=120, plugins=discover()) as up:
-        (folder / "config.toml").write_text(up.toml())
+    with databases() as url, Sandboxes.start(customers=120, plugins=discover()) as up:
+        (folder / "config.toml").write_text(f'[hub]\ndatabase_url = "{url}"\n{up.toml()}')
         with App.open(folder / "config.toml") as app:
             app.first = app.sync(full=True)
             app.folder, app.up = folder, up.sandboxes
@@ -27,10 +27,8 @@ def hub(tmp_path_factory):
 
 
 def rows(hub, sql, *values):
-    with sqlite3.connect(hub.folder / "hub.db") as db:
-        found = db.execute(sql, values).fetchall()
-    db.close()
-    return found
+    with hub.store.read() as tx:
+        return tx.execute(sql, values).fetchall()
 
 
 def bodies(hub, connection, kind):
@@ -50,26 +48,15 @@ def test_every_table_of_the_default_mappings_has_records_and_no_reject(hub):
 
 
 def test_a_second_full_sync_reads_everything_and_changes_no_row(hub):
-    with sqlite3.connect(hub.folder / "hub.db") as db:
-        db.execute("CREATE TABLE touched (what TEXT)")
-        for table in WATCHED:
-            for change in ("INSERT", "UPDATE", "DELETE"):
-                db.execute(
-                    f"CREATE TRIGGER t_{table}_{change} AFTER {change} ON {table} "
-                    f"BEGIN INSERT INTO touched VALUES ('{change} {table}'); END"
-                )
-    db.close()
+    with hub.store.write() as tx:
+        watch(tx)
     try:
         again = hub.sync(full=True)
         touched = Counter(what for (what,) in rows(hub, "SELECT what FROM touched"))
     finally:
-        with sqlite3.connect(hub.folder / "hub.db") as db:
-            for table in WATCHED:
-                for change in ("INSERT", "UPDATE", "DELETE"):
-                    db.execute(f"DROP TRIGGER t_{table}_{change}")
-            db.execute("DROP TABLE touched")
-        db.close()
-    told = {what: n for what, n in touched.items() if what != "UPDATE state"}
+        with hub.store.write() as tx:
+            unwatch(tx)
+    told = {what: n for what, n in touched.items() if what.split()[1] in WATCHED and what != "UPDATE state"}
     assert told == {}
     for name, tables in again.items():
         for table, line in tables.items():

@@ -291,13 +291,21 @@ def test_a_dict_that_has_no_json_form_is_rejected(normative: CompiledMapping) ->
     assert page.tables["users"].rejects[0].reason == "the record cannot be written as JSON"
 
 
-@pytest.mark.parametrize("key", [None, "", True, [1], {"a": 1}])
+@pytest.mark.parametrize("key", [None, "", True, [1], {"a": 1}, "a\0b", Decimal("1e400")])
 def test_a_bad_key_rejects_the_record(normative: CompiledMapping, key: Any) -> None:
     rows = normative.map_page("users", Page(records=[{"id": key}])).tables["users"]
     assert rows.rows == []
     assert rows.rejects[0].field == "remote_id"
     joined = normative.map_page("orders", Page(records=[{"order_no": "1", "line": key}])).tables["orders"]
     assert joined.rejects[0].field == "remote_id"
+
+
+@pytest.mark.parametrize("number", [b"1000", b"1000.0", b"1e3", b'"1000"'])
+def test_a_number_is_one_id_however_it_is_written(normative: CompiledMapping, number: bytes) -> None:
+    rows = normative.map_page("users", Page(records=[b'{"id":' + number + b"}"])).tables["users"]
+    assert [row.remote_id for row in rows.rows] == ["1000"]
+    (ticket,) = bodies(normative, "tickets", b'{"id":1,"via":{"channel":"web"},"requester_id":' + number + b"}")
+    assert ticket["customer_ref"] == {"table": "users", "remote_id": "1000"}
 
 
 def test_tables_of_one_stream_share_its_records() -> None:

@@ -253,6 +253,41 @@ def test_false_removes_a_table_a_field_a_write_rule_or_a_verb() -> None:
     assert mapping.actions == {}
 
 
+NOTES = '[n]\nkind = "message"\nkey = "id"\n[n.fields]\nbody_text = "b"\nvisibility = '
+LOOKS = '{ from = "public", values = { true = "public", false = "internal" } }'
+
+
+@pytest.mark.parametrize(
+    ("before", "right"),
+    [
+        (LOOKS, '{ value = "public" }'),
+        (LOOKS, '{ from = "public", values = { true = "public", false = "public" } }'),
+        ('"public"', '{ value = "public" }'),
+        ('{ value = "internal" }', '{ value = "public" }'),
+    ],
+)
+def test_an_extending_file_cannot_make_every_message_public(right: str, before: str) -> None:
+    said = fault(
+        f'extends = "base"\n[n.fields]\nvisibility = {right}',
+        resolve=lambda name: Source(NOTES + before, "plugin base"),
+    )
+    assert "mappings/test.toml: [n.fields] visibility: makes every message public" in said
+
+
+def test_a_mapping_of_its_own_may_say_that_all_messages_are_public() -> None:
+    assert compiled(f'{NOTES}{{ value = "public" }}').tables["n"].kind == "message"
+    base = Source(f'{NOTES}{{ value = "public" }}', "plugin base")
+    assert compiled('extends = "base"\n[n.fields]\nbody_html = "s"', resolve=lambda _: base)
+    narrower = compiled(f'extends = "base"\n[n.fields]\nvisibility = {LOOKS}', resolve=lambda _: base)
+    assert narrower.tables["n"].entry("visibility") is not None
+
+
+def test_a_misspelt_table_of_an_extending_file_is_told() -> None:
+    assert '[tt] unknown table "tt"; did you mean "t"?' in fault(
+        'extends = "base"\n[tt.fields]\nsubject = "s"', resolve=lambda name: BASE
+    )
+
+
 def test_extending_faults_are_told() -> None:
     assert "extends: expected the name of a connector" in fault("extends = 5")
     assert 'extends: "base" cannot be found from here' in fault('extends = "base"')

@@ -237,6 +237,14 @@ def test_values_without_an_enum_are_a_table_of_words() -> None:
     assert rejected(mapping, {"f": "2"})[0] == "form"
 
 
+def test_values_of_a_list_are_looked_up_word_by_word() -> None:
+    right = '{ from = "labels", values = { vip = "gold", b2b = ["firm", "invoice"], old = [] } }'
+    mapping = compile_mapping(Source(f"[t]\nkind = 'ticket'\nkey = 'id'\n[t.fields]\ntags = {right}", "test"))
+    given = (["vip", "odd", None, "b2b"], "vip", ["odd"], [], ["old"], None)
+    made = [mapping.map_record("t", {"id": 1, "labels": labels}).made[0].data for labels in given]
+    assert [data and data["tags"] for data in made] == [["gold", "firm", "invoice"], ["gold"], None, None, [], None]
+
+
 def test_a_plugins_converter_that_fails_rejects_only_its_record() -> None:
     def thrice(value: Any, sep: str = "") -> str:
         if value == "bad":

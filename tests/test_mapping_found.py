@@ -50,4 +50,4 @@ def test_the_cores_own_mappings_are_found_by_name() -> None:
         name = "stripe"
 
     Stripe.__module__ = "nothing_loaded"
-    assert locate(Stripe).where == "mappings/stripe.toml"
+    assert locate(Stripe).where == "built-in stripe"

@@ -265,6 +265,20 @@ def test_paths_and_words_are_held_against_what_the_vendor_describes() -> None:
     assert len(found) == 3
 
 
+def test_what_only_some_accounts_have_is_no_problem_of_the_usual_mapping() -> None:
+    usual = f'{T}[t.fields]\nsubject = "Edition"\n'
+    text = f'{usual}brand = "Brnd"\nstatus = {{ from = ["State", "Stage"], values = {{ N = "new" }} }}\n'
+    text = text.replace("[t.fields]", 'deleted = { Stage = "X" }\n[t.fields]')
+    fields = {"t": [Field("id", "id"), Field("Stage", "picklist")]}
+    found = problems(text, fields=fields, usual=compile_mapping(Source(usual, "built-in t")))
+    assert found == [("warning", "mappings/x.toml: [t]", 'path "Brnd": the vendor\'s stream t has no such field')]
+
+
+def test_a_word_that_marks_the_deleted_needs_no_other_meaning() -> None:
+    text = f'{T}deleted = {{ State = "gone" }}\n[t.fields]\nstatus = {{ from = "State", values = {{ N = "new" }} }}\n'
+    assert problems(text, fields={"t": [Field("id", "id"), Field("State", "picklist", ("N", "gone"))]}) == []
+
+
 def test_paths_are_held_against_recorded_samples() -> None:
     text = f'{T}[t.fields]\nsubject = "a.b"\ntags = "l[].x"\nbrand = "no[0].z"'
     samples = [b'{"id": 1, "a": {"b": null}}', {"id": 2, "l": [{"x": 1}], "no": []}]

@@ -131,4 +131,4 @@ def test_somebody_elses_plugin_is_found_syncs_and_acts(acme_folder, acme_sandbox
     effects = acme_sandbox.effects("note AC-17")
     assert [effect.effect["audience"] for effect in effects] == ["staff"]
     assert before == {path: path.stat().st_mtime_ns for path in ROOT.glob("hub/**/*.py")}
-    assert len(CATALOGUE) == 8
+    assert "ticket.note" in {action.name for action in CATALOGUE}

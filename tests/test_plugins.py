@@ -1,5 +1,6 @@
 """Plugins: found by their entry point, isolated, and every fault told with names that lead to its author."""
 
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, PathDistribution
@@ -103,6 +104,15 @@ def test_a_broken_plugin_is_told_and_stops_nothing(install: Install, code: str, 
     assert found.infos[1].error is None
 
 
+def test_a_fault_of_a_plugin_is_told_with_its_own_line(install: Install) -> None:
+    said = only(discover([install("p", "plugin_a", "import json\njson.loads('{')\n")]))
+    assert said.startswith("JSONDecodeError: ")
+    assert re.search(r"plugin_a\.py:10\)$", said), "the line of the plugin, not of the library it called"
+    said = only(discover([install("q", "plugin_b", "@hookimpl\ndef hub_connectors():\n    return 1 / 0\n")]))
+    assert re.search(r"^hub_connectors: ZeroDivisionError: .* \(\S*plugin_b\.py:11\)$", said)
+    assert re.search(r"plugin_c\.py:9\)$", only(discover([install("r", "plugin_c", "def (:\n")])))
+
+
 def test_a_misspelt_hook_is_told_and_the_others_still_count(install: Install) -> None:
     code = HOOK + "@hookimpl\ndef hub_conectors():\n    return []\n"
     found = discover([install("p", "plugin_a", code)])
@@ -143,7 +153,7 @@ def test_an_action_of_the_core_cannot_be_replaced(install: Install) -> None:
     code = "Wave.name = 'payment.refund'\n@hookimpl\ndef hub_actions():\n    return [Wave]\n"
     found = discover([install("p", "plugin_a", code)])
     assert "the hub itself keeps it" in only(found)
-    assert found.actions["payment.refund"].__module__ == "hub.actions"
+    assert found.actions["payment.refund"].__module__ == "hub.actions.payments"
 
 
 def test_one_entry_point_seen_twice_is_one_plugin(install: Install) -> None:

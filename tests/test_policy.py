@@ -1,5 +1,7 @@
 """The room `policy`: rules, verdicts, and what a wrong policy file is told."""
 
+import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,20 @@ from hypothesis import strategies as st
 from hub.actions import CATALOGUE, CustomerLookup, PaymentRefund, Risk, TicketReply
 from hub.errors import ConfigError
 from hub.money import Money
-from hub.policy import NO_RULE, PREDICATES, Facts, Policy, decide, load_policy, parse_policy
+from hub.policy import (
+    NO_RULE,
+    PREDICATES,
+    Facts,
+    Policy,
+    PolicyFile,
+    decide,
+    example,
+    explain,
+    load_policy,
+    parse_policy,
+    read_cases,
+    run_cases,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -129,8 +144,8 @@ def test_a_band_allows_exactly_the_amounts_up_to_its_bound(bound, amount):
         ({"action": "x", "verdict": "allow", "wen": {}}, ("wen", "unknown key", "when")),
         ({"action": "x", "verdict": "allow", "when": {"amount_le": "1 EUR"}}, ("amount_le", "amount_lte")),
         ({"action": "x", "verdict": "allow", "when": {"moon": "full"}}, ("moon", "unknown key")),
-        ({"action": "x", "verdict": "alow"}, ("'alow'", '"allow" or "deny"')),
-        ({"action": "x"}, ("nothing", '"allow" or "deny"')),
+        ({"action": "x", "verdict": "alow"}, ("'alow'", '"allow", "deny"')),
+        ({"action": "x"}, ("nothing", '"allow", "deny"')),
         ({"verdict": "allow"}, ("action", "ticket.*")),
         ({"action": "x", "verdict": "allow", "when": {"amount_lte": 50}}, ("amount_lte", "50.00 EUR")),
         ({"action": "x", "verdict": "allow", "when": {"amount_lte": "50"}}, ("amount_lte", "50.00 EUR")),
@@ -140,8 +155,17 @@ def test_a_band_allows_exactly_the_amounts_up_to_its_bound(bound, amount):
         ({"action": "x", "verdict": "allow", "when": []}, ("when", "table")),
         ({"action": "x", "verdict": "deny", "next_actions": "ticket.note"}, ("next_actions", "list")),
         ({"action": "x", "verdict": "deny", "reason": 5}, ("reason", "text")),
-        ({"action": "x", "verdict": {"needs_approval": {"group": "leads"}}}, ("needs_approval", "not available")),
-        ({"action": "x", "verdict": "needs_approval"}, ("needs_approval", "not available")),
+        ({"action": "x", "verdict": "needs_approval"}, ("'needs_approval'", "group")),
+        ({"action": "x", "verdict": {"needs_approval": {}}}, ("group", "support_leads")),
+        ({"action": "x", "verdict": {"needs_approval": {"group": "a", "expires": "soon"}}}, ("expires", "4h")),
+        ({"action": "x", "verdict": {"needs_approval": {"group": "a", "on_expiry": "pay"}}}, ("on_expiry", "deny")),
+        ({"action": "x", "verdict": {"needs_approval": {"group": "a", "four_eyes": 1}}}, ("four_eyes", "true")),
+        ({"action": "x", "verdict": "allow", "mode": "dark"}, ("mode", "shadow")),
+        ({"action": "x", "verdict": "allow", "when": {"verification_gte": "sure"}}, ("verification_gte", "otp")),
+        ({"action": "x", "verdict": "allow", "when": {"refunds_90d_lt": "2"}}, ("refunds_90d_lt", "whole number")),
+        ({"action": "x", "verdict": "allow", "when": {"hours": "8-18"}}, ("hours", "08:00-18:00 Europe/Berlin")),
+        ({"action": "x", "verdict": "allow", "when": {"hours": "08:00-18:00 Mars/Olympus"}}, ("hours", "time zone")),
+        ({"action": "x", "verdict": "allow", "when": {"weekdays": "mo-fr UTC"}}, ("weekdays", "mon-fri")),
     ],
 )
 def test_a_wrong_rule_is_told_in_one_line_with_file_and_rule(rule, words):
@@ -174,6 +198,35 @@ def test_no_file_is_the_default_policy(tmp_path):
     assert load_policy(None) == Policy()
 
 
+def test_a_link_to_nowhere_is_no_missing_policy(tmp_path):
+    file = tmp_path / "policy.toml"
+    file.symlink_to(tmp_path / "gone.toml")
+    with pytest.raises(ConfigError, match=r"policy\.toml: cannot be read"):
+        load_policy(file)
+
+
+ACTIONS = {action.name: action for action in CATALOGUE}
+
+
+@pytest.mark.parametrize("action", ["ticket.replay", "Ticket.*", "refund"])
+def test_a_rule_about_no_action_is_refused(tmp_path, action):
+    file = tmp_path / "policy.toml"
+    file.write_text(f'[[rule]]\nname = "no replies"\naction = "{action}"\nverdict = "deny"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_policy(file, actions=ACTIONS)
+    assert f'policy.toml: rule "no replies": action: no action is called {action}' in caught.value.message
+
+
+def test_silence_cannot_allow_money(tmp_path):
+    file = tmp_path / "policy.toml"
+    rule = 'verdict = { needs_approval = { group = "leads", on_expiry = "allow" } }'
+    file.write_text(f'[[rule]]\naction = "ticket.*"\n{rule}\n')
+    assert load_policy(file, actions=ACTIONS).rules
+    file.write_text(f'[[rule]]\naction = "payment.*"\n{rule}\n')
+    with pytest.raises(ConfigError, match=r"payment\.refund is R3"):
+        load_policy(file, actions=ACTIONS)
+
+
 def test_a_file_that_is_no_toml_names_itself(tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text("[[rule]\n")
@@ -186,23 +239,148 @@ def test_a_folder_in_place_of_the_file_is_told(tmp_path):
         load_policy(tmp_path)
 
 
-def test_the_example_policy_loads_and_keeps_its_bands():
-    example = load_policy(ROOT / "policy.example.toml")
-    seen = {
-        (minor, currency): decide(example, PaymentRefund, euros(minor, currency)).rule
-        for currency in ("EUR", "USD", "GBP")
-        for minor in (5000, 5001)
-    }
-    assert seen == {
-        (5000, "EUR"): "small refunds",
-        (5001, "EUR"): "larger refunds",
-        (5000, "USD"): "small refunds in dollars",
-        (5001, "USD"): "larger refunds",
-        (5000, "GBP"): "larger refunds",
-        (5001, "GBP"): "larger refunds",
-    }
+CASES = ROOT / "policy.cases.example.toml"
+
+
+def report(text):
+    return run_cases(tomllib.loads(text), read_cases(CASES, ACTIONS), ACTIONS, "policy.toml")
+
+
+def test_the_example_is_what_ships():
+    assert (ROOT / "policy.example.toml").read_text() == example()
+
+
+def test_the_cases_of_the_example_hit_every_rule_and_guard_every_threshold():
+    found = report(example())
+    assert (found.failed, found.unhit, found.unguarded) == ((), (), ())
+
+
+THRESHOLDS = [
+    ("50.00 EUR", "50.01 EUR"), ("50.00 EUR", "49.99 EUR"), ("50.00 USD", "50.01 USD"), ("50.00 GBP", "49.99 GBP"),
+    ("200.00 EUR", "200.01 EUR"), ("200.00 USD", "199.99 USD"), ("200.00 GBP", "200.01 GBP"),
+    ("order_age_days_lte = 60", "order_age_days_lte = 61"), ("order_age_days_lte = 60", "order_age_days_lte = 59"),
+    ("refunds_90d_lt     = 2", "refunds_90d_lt = 3"), ("refunds_90d_lt     = 2", "refunds_90d_lt = 1"),
+    ('verification_gte   = "otp"', 'verification_gte = "claimed"'), ("open_dispute = true", "open_dispute = false"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("was", "becomes"), THRESHOLDS)
+def test_moving_a_threshold_of_the_example_fails_a_case(was, becomes):
+    head, mark, rules = example().partition("[[rule]]")
+    assert was in rules
+    assert report(head + mark + rules.replace(was, becomes)).failed
+
+
+def test_a_threshold_that_no_case_guards_is_told():
+    text = example().replace("order_age_days_lte = 60", "order_age_days_lte = 60\nrefunds_90d_lte = 90")
+    assert any("refunds_90d_lte 90" in line for line in report(text).unguarded)
+
+
+def test_a_rule_that_no_case_hits_is_told():
+    text = example() + '\n[[rule]]\nname = "idle"\naction = "ticket.note"\nverdict = "deny"\n'
+    assert report(text).unhit == ("idle",)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[case]\n", "[[case]]"),
+        ('[[case]]\naction = "x"\nverdict = "allow"', "no action 'x'"),
+        ('[[case]]\naction = "payment.refund"\nverdict = "yes"', "needs_approval or deny"),
+        ('[[case]]\naction = "payment.refund"\nverdict = "deny"\nfacts = { moon = 1 }', "moon: unknown fact"),
+        ('[[case]]\naction = "payment.refund"\nverdict = "deny"\nfacts = { amount = 5 }', "50.00 EUR"),
+        ('[[case]]\naction = "payment.refund"\nverdict = "deny"\nfact = { }', "fact: unknown key"),
+    ],
+)
+def test_a_wrong_case_is_told(tmp_path, text, words):
+    file = tmp_path / "cases.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_cases(file, ACTIONS)
+    assert words in caught.value.message
 
 
 def test_the_example_policy_names_every_condition():
-    text = (ROOT / "policy.example.toml").read_text()
-    assert all(key in text for key in PREDICATES)
+    text = example()
+    assert all(key in text or f"{key.rsplit('_', 1)[0]}_lt" in text for key in PREDICATES if key != "principal")
+
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)  # a Monday
+
+
+@pytest.mark.parametrize(
+    ("when", "good", "bad"),
+    [
+        ({"order_age_days_lt": 2}, {"order_age_days": 1}, {"order_age_days": 2}),
+        ({"order_age_days_lte": 2}, {"order_age_days": 2}, {"order_age_days": 3}),
+        ({"order_age_days_gt": 2}, {"order_age_days": 3}, {"order_age_days": 2}),
+        ({"order_age_days_gte": 2}, {"order_age_days": 2}, {"order_age_days": 1}),
+        ({"order_age_days_gte": 0}, {"order_age_days": 0}, {}),
+        ({"refunds_90d_lt": 2}, {"refunds_90d": 1}, {"refunds_90d": 2}),
+        ({"refunds_90d_lt": 2}, {"refunds_90d": 0}, {}),
+        ({"verification_gte": "otp"}, {"verification": "otp"}, {"verification": "claimed"}),
+        ({"verification_gte": "otp"}, {"verification": "human"}, {}),
+        ({"verification_lt": "otp"}, {"verification": "claimed"}, {"verification": "otp"}),
+        ({"open_dispute": True}, {"open_dispute": True}, {"open_dispute": False}),
+        ({"open_dispute": False}, {"open_dispute": False}, {}),
+        ({"agent": "bot-*"}, {"principal": "bot-1"}, {"principal": "ada"}),
+        ({"channel": ["chat", "mail"]}, {"channel": "mail"}, {"channel": None}),
+        ({"amount_lte": ["5.00 EUR", "6.00 USD"]}, {"amount": Money(600, "USD")}, {"amount": Money(600, "EUR")}),
+        ({"amount_lte": ["5.00 EUR", "6.00 USD"]}, {"amount": Money(500, "EUR")}, {"amount": Money(1, "GBP")}),
+        ({"hours": "12:00-13:00 UTC"}, {"at": NOON}, {"at": NOON + timedelta(hours=1)}),
+        ({"hours": "13:00-14:00 Europe/Berlin"}, {"at": NOON}, {"at": NOON - timedelta(minutes=1)}),
+        ({"hours": "22:00-06:00 UTC"}, {"at": NOON + timedelta(hours=17)}, {"at": NOON}),
+        ({"weekdays": "mon-fri UTC"}, {"at": NOON}, {"at": NOON - timedelta(days=1)}),
+        ({"weekdays": "sat,mon UTC"}, {"at": NOON}, {"at": NOON + timedelta(days=1)}),
+        ({"weekdays": "tue Pacific/Auckland"}, {"at": NOON}, {"at": NOON - timedelta(hours=2)}),
+        ({"weekdays": "sat-mon UTC"}, {"at": NOON}, {}),
+    ],
+)
+def test_a_condition_holds_on_one_side_only_and_never_without_its_fact(when, good, bad):
+    rules = policy({"action": "payment.refund", "when": when, "verdict": "allow"})
+    assert decide(rules, PaymentRefund, Facts("pay", **good)).verdict == "allow"
+    assert decide(rules, PaymentRefund, Facts("pay", **bad)).verdict == "deny"
+
+
+def test_a_rule_in_shadow_is_told_and_decides_nothing():
+    shadow = {"name": "new", "action": "payment.refund", "verdict": "deny", "mode": "shadow"}
+    verdict = decide(policy(shadow, SMALL), PaymentRefund, euros(1))
+    assert (verdict.verdict, verdict.rule, verdict.shadow) == ("allow", "small", {"rule": "new", "verdict": "deny"})
+    verdict = decide(policy(SMALL, shadow), PaymentRefund, euros(1))
+    assert verdict.shadow is None
+
+
+def test_the_file_is_read_again_when_it_changes_and_a_broken_one_leaves_the_policy(tmp_path, caplog):
+    file = tmp_path / "policy.toml"
+    file.write_text('[[rule]]\nname = "one"\naction = "payment.*"\nverdict = "deny"\n')
+    live = PolicyFile(file, actions=ACTIONS)
+    told = []
+    live.tell(lambda found, text: told.append([rule.name for rule in found.rules]))
+    file.write_text('[[rule]]\nname = "second"\naction = "payment.*"\nverdict = "deny"\n')
+    assert [rule.name for rule in live.current().rules] == ["second"]
+    file.write_text('[[rule]]\nname = "third"\naction = "payment.*"\nwhen = { moon = 1 }\nverdict = "deny"\n')
+    assert [rule.name for rule in live.current().rules] == ["second"]
+    assert live.current() is live.current()
+    assert "moon: unknown key" in live.trouble
+    assert caplog.text.count("the policy before stays") == 1
+    file.unlink()
+    assert [rule.name for rule in live.current().rules] == ["second"]
+    assert "is gone" in live.trouble
+    file.write_text("")
+    assert (live.current().rules, live.trouble) == ((), None)
+    assert told == [["one"], ["second"], []]
+
+
+def test_a_policy_with_an_unknown_condition_does_not_start(tmp_path):
+    file = tmp_path / "policy.toml"
+    file.write_text('[[rule]]\naction = "payment.*"\nwhen = { moon = 1 }\nverdict = "deny"\n')
+    with pytest.raises(ConfigError, match="moon: unknown key"):
+        PolicyFile(file, actions=ACTIONS)
+
+
+def test_explaining_names_what_holds_and_what_does_not():
+    told = explain(policy(SMALL), PaymentRefund, euros(5001))
+    assert (told["verdict"], told["rule"]) == ("deny", "default")
+    assert told["rules"][0] | {"holds": []} == {
+        "rule": "small", "verdict": "allow", "mode": "enforce", "holds": [], "fails": ["amount_lte 50.00 EUR"],
+    }  # fmt: skip

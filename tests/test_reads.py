@@ -1,9 +1,9 @@
 """Reads: what is known, as JSON ready to send."""
 
+import base64
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,8 +130,8 @@ class Known:
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Known]:
-    store = Store.open(f"sqlite:///{tmp_path / 'hub.db'}")
+def empty(database_url: str) -> Iterator[Known]:
+    store = Store.open(database_url)
     yield Known(store)
     store.close()
 
@@ -270,6 +270,8 @@ def test_lists_are_filtered(known: Known, kind: str, filters: dict[str, str], ex
         ({"email": "a@x.example"}, "email"),
         ({"status": "opened"}, "status"),
         ({"updated_since": "yesterday"}, "updated_since"),
+        ({"updated_since": "0001-01-01T00:00:00+23:59"}, "updated_since"),
+        ({"updated_since": "9999-12-31T23:59:59-23:59"}, "updated_since"),
     ],
 )
 def test_a_filter_that_cannot_be_is_refused(known: Known, filters: dict[str, str], where: str) -> None:
@@ -286,6 +288,13 @@ def test_a_limit_out_of_bounds_is_refused(known: Known, limit: int) -> None:
 
 @pytest.mark.parametrize("cursor", ["", "?", "bm90IGpzb24=", "e30=", "WzEsMl0=", "WyJhIiwgImIiLCAiYyJd"])
 def test_a_cursor_that_no_list_gave_is_refused(known: Known, cursor: str) -> None:
+    with pytest.raises(Invalid, match="expected next_cursor"):
+        known.many("ticket", cursor=cursor)
+
+
+@pytest.mark.parametrize("place", [["\ud800", 1], ["x", 2**63], ["x", -(10**30)]])
+def test_a_cursor_that_no_database_can_look_up_is_refused(known: Known, place: list[Any]) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps([False, *place]).encode()).decode()
     with pytest.raises(Invalid, match="expected next_cursor"):
         known.many("ticket", cursor=cursor)
 

@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
 
 import pytest
+
+from hub.cli import run
 
 RECORDED = {
     "zendesk": ("zendesk-zenpy.jsonl", {"subdomain": "acme", "email": "ops@acme.example", "token": "${SECRET}"}),
@@ -59,6 +60,20 @@ def hub(folder, *words):
     return json.loads(done.stdout)
 
 
+@pytest.fixture
+def previewed(capfd):
+    """Give what `hub map preview` prints for a file of raw records."""
+
+    def preview(name, stream, raw):
+        capfd.readouterr()
+        code = run(["map", "preview", name, stream, "--file", str(raw), "--json"])
+        shown = capfd.readouterr()
+        assert code == 0, shown.err
+        return json.loads(shown.out)["records"]
+
+    return preview
+
+
 @pytest.mark.parametrize("name", RECORDED)
 def test_a_full_sync_of_recordings_reads_every_object(replay, tmp_path, name):
     file, settings = RECORDED[name]
@@ -85,34 +100,30 @@ def _elsewhere(report, line):
     return sum(other["changed"] + other["deleted"] for other in same)
 
 
-@pytest.mark.parametrize("name", RECORDED)
-def test_every_recorded_object_goes_through_the_preview(shared, tmp_path, name):
-    file, _ = RECORDED[name]
+def dumped(shared, folder, file):
+    """Write the recorded objects of a file into NDJSON files, one per sort of object."""
     tool = shared / "tools" / "replay.py"
-    subprocess.run(
-        [sys.executable, tool, shared / "recordings" / file, "--dump", tmp_path / "raw"], check=True, timeout=60
-    )
+    subprocess.run([sys.executable, tool, shared / "recordings" / file, "--dump", folder], check=True, timeout=60)
+    return folder
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_every_recorded_object_goes_through_the_preview(shared, tmp_path, previewed, name):
+    folder = dumped(shared, tmp_path, RECORDED[name][0])
     for stream, sort in SERVED[name].items():
-        raw = tmp_path / "raw" / f"{sort}.ndjson"
-        shown = hub(tmp_path, "map", "preview", name, stream, "--file", str(raw), "--json")["records"]
+        raw = folder / f"{sort}.ndjson"
+        shown = previewed(name, stream, raw)
         assert len(shown) == len(raw.read_text().splitlines())
         assert [entry["reject"] for entry in shown if "reject" in entry] == []
         assert all(entry.get("skipped") or entry.get("deleted") or entry["data"]["remote_id"] for entry in shown)
 
 
-def test_the_files_without_a_method_go_through_the_preview_too(shared, tmp_path):
-    files = {"stripe": ["stripe-webhook-events.jsonl"], "salesforce": ["salesforce-restforce.jsonl"]}
-    streams = {**SERVED["stripe"]}
-    seen = 0
-    for name, recordings in files.items():
-        for file in recordings:
-            out = tmp_path / name
-            command = [sys.executable, shared / "tools" / "replay.py", shared / "recordings" / file, "--dump", out]
-            subprocess.run(command, check=True, timeout=60)
-            for stream, sort in (streams if name == "stripe" else SERVED["salesforce"]).items():
-                raw = Path(out) / f"{sort}.ndjson"
-                if raw.exists():
-                    shown = hub(tmp_path, "map", "preview", name, stream, "--file", str(raw), "--json")["records"]
-                    assert [entry["reject"] for entry in shown if "reject" in entry] == []
-                    seen += len(shown)
+def test_the_objects_of_recorded_webhook_events_go_through_the_preview_too(shared, tmp_path, previewed):
+    folder, seen = dumped(shared, tmp_path, "stripe-webhook-events.jsonl"), 0
+    for stream, sort in SERVED["stripe"].items():
+        raw = folder / f"{sort}.ndjson"
+        if raw.exists():
+            shown = previewed("stripe", stream, raw)
+            assert [entry["reject"] for entry in shown if "reject" in entry] == []
+            seen += len(shown)
     assert seen > 5

@@ -175,12 +175,6 @@ def test_a_write_that_is_no_http_is_captured_and_counted():
     assert flights[0].doubtful
 
 
-def test_a_log_in_may_be_named_a_read(transport, echo):
-    transport.treat_as_read(r"^POST /oauth/token$")
-    with capturing():
-        assert transport.post(f"{URL}/oauth/token").status_code == 201
-
-
 def test_limits_are_kept_per_account_and_class(echo, clock):
     limits = [Limit("export", 2, per_s=60, match="^GET /export")]
     with Transport("a", hosts=["acme.vendor.example"], base_url=echo.url, patience=Patience(wait_s=1)) as transport:
@@ -210,3 +204,11 @@ def test_retry_after_is_read_in_both_forms():
     assert retry_after({"Retry-After": format_datetime(now - timedelta(seconds=90), usegmt=True)}, now=now) == 0
     assert retry_after({"Retry-After": "soon"}) is None
     assert retry_after({}) is None
+
+
+def test_an_entry_in_netrc_does_not_replace_the_connectors_credentials(echo, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with Transport("acme", hosts=["127.0.0.1"]) as transport:
+        sent = transport.get(f"{echo.url}/x", headers={"Authorization": "Bearer mine"}).request
+    assert sent.headers["Authorization"] == "Bearer mine"

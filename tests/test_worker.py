@@ -4,12 +4,14 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,23 @@ import requests
 
 from hub.app import App, Worker
 from hub.app.sandboxes import Sandboxes
+from hub.app.worker import pace_s
 from hub.errors import Conflict, HubError
-from hub.store import asked
+from hub.ledger import NewRun, Run
+from hub.ledger.rows import RUN_COLUMNS
+from hub.store import asked, deliveries
 
 ROOT = Path(__file__).parents[1]
-ACME = ROOT / "tests" / "acme"
+MARKET = ROOT / "tests" / "market"
 
 
 @pytest.fixture
-def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An Acme sandbox, and a config.toml that points to it."""
-    monkeypatch.syspath_prepend(str(ACME))
-    with Sandboxes.start(["acme"], customers=25) as up:
+def market(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Market sandbox, and a config.toml that points to it."""
+    monkeypatch.syspath_prepend(str(MARKET))
+    with Sandboxes.start(["market"], customers=25) as up:
         (tmp_path / "config.toml").write_text(up.toml() + 'sync = { every = "1s" }\n')
-        yield up.sandboxes["acme"]
+        yield up.sandboxes["market"]
 
 
 @contextmanager
@@ -49,7 +54,7 @@ class Process:
 
     def __init__(self, folder: Path, *args: str) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("HUB_")}
-        environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{ACME}"
+        environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{MARKET}"
         self.child = subprocess.Popen(
             [sys.executable, "-m", "hub.cli", *args], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
         )
@@ -84,14 +89,15 @@ def until(what: Callable[[], Any], seconds: float = 40.0) -> Any:
     raise AssertionError(f"did not happen within {seconds} s")
 
 
-def test_serve_starts_a_worker_and_both_end_cleanly(tmp_path: Path, acme: Any) -> None:
+def test_serve_starts_a_worker_and_both_end_cleanly(tmp_path: Path, market: Any) -> None:
     with hub(tmp_path, "serve", "--port", "0") as process:
         url, key = process.said(r"serving on (http://\S+)"), process.said(r"admin key .*: (hub_\S+)")
         process.said(r"worker: (1) schedule")
+        process.said(r"market (people): 25 read, 25 changed, \d+\.\d\d s")
         session = requests.Session()
         session.headers["Authorization"] = f"Bearer {key}"
         until(lambda: session.get(f"{url}/v1/customers?limit=200", timeout=10).json()["data"])
-        made = session.post(f"{url}/v1/connections/acme/sync", json={"full": True}, timeout=10).json()
+        made = session.post(f"{url}/v1/connections/market/sync", json={"full": True}, timeout=10).json()
         assert made["state"] in ("queued", "running")
         answer = until(lambda: _ended(session.get(f"{url}/v1/syncs/{made['id']}", timeout=10).json()))
         assert answer["state"] == "succeeded"
@@ -112,7 +118,7 @@ def _ended(found: dict[str, Any]) -> dict[str, Any] | None:
     return found if found["state"] not in ("queued", "running") else None
 
 
-def test_a_worker_ends_when_its_server_was_killed(tmp_path: Path, acme: Any) -> None:
+def test_a_worker_ends_when_its_server_was_killed(tmp_path: Path, market: Any) -> None:
     with hub(tmp_path, "serve", "--port", "0") as process:
         process.said(r"worker: (1) schedule")
         (worker,) = psutil.Process(process.child.pid).children()
@@ -120,7 +126,7 @@ def test_a_worker_ends_when_its_server_was_killed(tmp_path: Path, acme: Any) -> 
         until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_told_in_one_line(tmp_path: Path, market: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with hub(tmp_path, "serve", "--port", port, "--no-worker") as process:
@@ -129,7 +135,7 @@ def test_a_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def app(tmp_path: Path, acme: Any) -> Iterator[App]:
+def app(tmp_path: Path, market: Any) -> Iterator[App]:
     with App.open(tmp_path / "config.toml") as opened:
         yield opened
 
@@ -148,38 +154,141 @@ def working(worker: Worker) -> Iterator[None]:
 
 def test_a_schedule_runs_at_once_and_again(app: App) -> None:
     worker = Worker(app)
-    assert worker.schedules == {"acme": 1}
+    assert worker.schedules == {"market": 1}
     with working(worker):
         until(lambda: len([s for s in app.syncs.latest(10) if s["state"] == "succeeded"]) >= 2)
 
 
+def test_a_schedule_pulls_each_stream_once_a_slot_and_never_piles_up(app: App, market: Any) -> None:
+    market.fault("GET /people", "slow:1.5s", times=1)
+    with working(Worker(app)):
+        until(lambda: len([s for s in app.syncs.latest(10) if s["state"] == "succeeded"]) >= 2)
+    with closing(sqlite3.connect(engine_file(app))) as connection:
+        rows = connection.execute("SELECT workflow_uuid, status FROM workflow_status ORDER BY created_at").fetchall()
+    streams = [id.split(":")[2] for id, _ in rows if id.startswith("pull:market:")]
+    waiting = [id.split(":")[2] for id, status in rows if status == "ENQUEUED"]
+    assert set(streams) == set(app.syncs.streams("market"))
+    assert len(waiting) == len(set(waiting)), "one that waits stands for later slots"
+
+
+def engine_file(app: App) -> Path:
+    return Path(str(app.settings.hub.engine_url).removeprefix("sqlite:///"))
+
+
+def left_open(app: App) -> str:
+    """Write a run into the journal whose worker died: nobody holds its lease."""
+    new = NewRun(action="ticket.tag", principal="op", body_hash="x", request=b"{}", plan=b"{}", connection="market")
+    run, _ = app.ledger.claim(new, owner="gone")
+    app.ledger.release(run.id, owner="gone")
+    return run.id
+
+
 def test_a_worker_carries_on_runs_that_were_left_open(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    app.performer  # noqa: B018 - made before the worker asks for it
-    monkeypatch.setattr(app.performer, "waiting", lambda: ["run_a", "run_b"])
+    first, second = left_open(app), left_open(app)
 
     def advance(run_id: str) -> None:
         seen.append(run_id)
-        if run_id == "run_a":
+        if run_id == first:
             raise HubError("not yet")
 
     monkeypatch.setattr(app.performer, "advance", advance)
     with working(Worker(app)):
-        until(lambda: {"run_a", "run_b"} <= set(seen))
+        until(lambda: {first, second} <= set(seen))
+        until(lambda: seen.count(first) >= 2, 15)
+
+
+def test_an_unknown_run_is_looked_up_less_often_the_older_it_is() -> None:
+    at = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+    def pace(state: Any, age: timedelta) -> float:
+        given: dict[str, Any] = dict.fromkeys(RUN_COLUMNS)
+        return pace_s(Run(**given | {"state": state, "created_at": (at - age).isoformat()}), at.timestamp())
+
+    assert pace("unknown", timedelta(seconds=20)) == 4
+    assert pace("unknown", timedelta(minutes=5)) == 30
+    assert pace("unknown", timedelta(hours=20)) == 300
+    assert pace("running", timedelta(hours=20)) == 4, "an abandoned run is taken over at once"
+
+
+def test_a_delivery_is_handed_to_receive_and_one_job_stands_for_all_of_a_connection(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received: list[tuple[str, str]] = []
+    with app.store.write() as tx:
+        for n in range(5):
+            deliveries.note(tx, "market", f"evt_{n}", changes=[("people", str(n))], at=n)
+
+    def receive(connection: str, delivery: str) -> None:
+        received.append((connection, delivery))
+        with app.store.write() as tx:
+            deliveries.finish(tx, connection, [f"evt_{n}" for n in range(5)], at=9)
+
+    monkeypatch.setattr(app, "receive", receive)
+    with working(Worker(app)):
+        until(lambda: received)
+        time.sleep(1.5)
+    assert received == [("market", "evt_0")]
+
+
+def test_a_second_worker_on_one_file_is_refused(tmp_path: Path, app: App) -> None:
+    with working(Worker(app)):
+        until(lambda: engine_file(app).with_name("engine.db-wal").exists())
+        with hub(tmp_path, "worker") as second:
+            said = second.said(r"error: (.*)")
+            assert second.child.wait(20) == 1
+    assert re.search(r"engine\.db: worker \S+:\d+:\w+ works on this engine; one worker owns a SQLite file", said)
+
+
+def test_a_worker_whose_engine_is_gone_ends_and_says_so(tmp_path: Path, market: Any) -> None:
+    with hub(tmp_path, "worker") as process:
+        process.said(r"worker: (1) schedule")
+        until(lambda: (tmp_path / "engine.db").exists())
+        time.sleep(1.5)
+        (tmp_path / "engine.db").rename(tmp_path / "elsewhere.db")
+        assert process.said(r"error: the engine's database is (gone)")
+        assert process.child.wait(20) == 1
+
+
+def test_without_an_engine_the_api_and_syncs_from_the_command_line_go_on(tmp_path: Path, market: Any) -> None:
+    (tmp_path / "engine.db").mkdir()
+    with hub(tmp_path, "serve", "--port", "0") as process:
+        url, key = process.said(r"serving on (http://\S+)"), process.said(r"admin key .*: (hub_\S+)")
+        assert "engine.db cannot be used" in process.said(r"error: (.*)")
+        with App.open(tmp_path / "config.toml") as app:
+            assert app.sync()["market"]["people"]["read"] == 25
+        headers = {"Authorization": f"Bearer {key}"}
+        assert len(requests.get(f"{url}/v1/customers?limit=200", headers=headers, timeout=10).json()["data"]) == 25
+        assert process.end() == 0
+
+
+def test_a_terminated_worker_ends_with_its_page_and_says_nothing(tmp_path: Path, market: Any) -> None:
+    market.fault("GET /people", "slow:0.4s", times=50)
+    with hub(tmp_path, "worker") as process:
+        process.said(r"worker: (1) schedule")
+        until(lambda: (tmp_path / "engine.db").exists())
+        with App.open(tmp_path / "config.toml") as app:
+            until(lambda: json_count(app) >= 10)
+            assert process.end(signal.SIGTERM) == 0
+            assert not [line for line in process.lines if "Traceback" in line]
+            assert 10 <= json_count(app) < 25
+            market.reset()
+            app.sync()
+            assert json_count(app) == 25
 
 
 def test_a_sync_that_nobody_began_is_taken_by_one_only(app: App) -> None:
-    made = asked.ask(app.store, "acme", {"streams": None, "full": False})
+    made = asked.ask(app.store, "market", {"streams": None, "full": False})
     assert asked.waiting(app.store) == [made]
-    assert asked.take(app.store, made) == ("acme", {"streams": None, "full": False})
+    assert asked.take(app.store, made) == ("market", {"streams": None, "full": False})
     assert asked.take(app.store, made) is None
     assert asked.waiting(app.store) == []
 
 
 def test_the_same_wish_twice_is_one_sync(app: App) -> None:
-    first = app.syncs.ask("acme", streams=["people"], full=False)
-    assert app.syncs.ask("acme", streams=["people"], full=False)["id"] == first["id"]
-    assert app.syncs.ask("acme", streams=["people"], full=True)["id"] != first["id"]
+    first = app.syncs.ask("market", streams=["people"], full=False)
+    assert app.syncs.ask("market", streams=["people"], full=False)["id"] == first["id"]
+    assert app.syncs.ask("market", streams=["people"], full=True)["id"] != first["id"]
     assert (first["state"], first["tables"], first["error"]) == ("queued", None, None)
 
 
@@ -191,26 +300,26 @@ def test_an_asked_sync_that_cannot_begin_says_why(app: App) -> None:
     assert 'connection "gone" is not configured' in found["error"]
 
 
-def test_one_connection_is_not_synced_twice_at_once(app: App, acme: Any) -> None:
-    acme.fault("GET /people", "slow:1s")
-    thread = threading.Thread(target=app.sync, args=(["acme"],))
+def test_one_connection_is_not_synced_twice_at_once(app: App, market: Any) -> None:
+    market.fault("GET /people", "slow:1s")
+    thread = threading.Thread(target=app.sync, args=(["market"],))
     thread.start()
     until(lambda: [s for s in app.syncs.latest(1) if s["state"] == "running"])
-    with pytest.raises(Conflict, match="acme is being synced already"):
-        app.sync(["acme"])
+    with pytest.raises(Conflict, match="market is being synced already"):
+        app.sync(["market"])
     thread.join(20)
     assert [s["state"] for s in app.syncs.latest(10)].count("succeeded") == 1
 
 
-def test_a_stopping_worker_ends_with_the_page_and_the_next_sync_goes_on(app: App, acme: Any) -> None:
-    acme.fault("GET /people", "slow:0.3s", times=50)
+def test_a_stopping_worker_ends_with_the_page_and_the_next_sync_goes_on(app: App, market: Any) -> None:
+    market.fault("GET /people", "slow:0.3s", times=50)
     worker = Worker(app)
     with working(worker):
         until(lambda: json_count(app) >= 10)
     stored = json_count(app)
     assert 10 <= stored < 25
     assert app.syncs.latest(1)[0]["state"] == "failed"
-    acme.reset()
+    market.reset()
     app.sync()
     assert json_count(app) == 25
 

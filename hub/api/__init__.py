@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from hub.api import acting, openapi, operating, problems, reading
+from hub.api import acting, openapi, operating, problems, reading, webhooks
 from hub.api.guard import Guard
 from hub.app import App
 
@@ -14,14 +14,17 @@ def create_app(hub: App, *, worker: bool = False) -> FastAPI:
     """
     Make the ASGI application of an open hub, which the caller closes.
 
-    With `worker` a worker process runs the syncs that are asked for; without, a thread of this one does.
+    With `worker` a worker process runs the syncs that are asked for and fetches what webhooks name; without, threads of
+    this one do.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         hub.syncs.in_background(not worker)
+        hub.webhooks.in_background(not worker)
         yield
         hub.syncs.in_background(False)
+        hub.webhooks.in_background(False)
 
     app = FastAPI(
         title="Deskhub",
@@ -33,7 +36,7 @@ def create_app(hub: App, *, worker: bool = False) -> FastAPI:
         lifespan=lifespan,
         responses=openapi.PROBLEMS,
     )
-    for part in (operating, reading, acting):
+    for part in (operating, reading, acting, webhooks):
         part.install(app, hub)
     problems.install(app)
     app.add_middleware(Guard, hub=hub)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from hub import perform
 from hub.access import require
 from hub.actions import Action, Risk
-from hub.api import problems
+from hub.api import deciding, problems
 from hub.api.guard import principal
 from hub.app import App
 from hub.config import did_you_mean
@@ -145,7 +145,10 @@ def answer(result: dict[str, Any]) -> Response:
         return problems.problem(502 if status == Unauthorized.status else status, error, run=result)
     after = result.get("check_after_ms")
     headers = {"Retry-After": str(-(-after // 1000))} if after is not None else {}
-    return _json(result, STATUS.get(result["status"], 200), headers)
+    status = STATUS.get(result["status"], 200)
+    if status == 202:
+        headers["Location"] = f"/v1/runs/{result['run_id']}"
+    return _json(result, status, headers)
 
 
 def _denied(result: dict[str, Any]) -> dict[str, Any]:
@@ -179,6 +182,7 @@ def _runs(routes: FastAPI, hub: App) -> None:
             require(caller, "read")
         return _json(hub.run(id))
 
+    deciding.install(routes, hub, answer)
     routes.add_api_route("/v1/runs", runs, tags=["runs"], summary="List runs, the latest first")
     routes.add_api_route(
         "/v1/runs/{id}", run, tags=["runs"], summary="Get one run", responses={200: {"description": "The result"}}

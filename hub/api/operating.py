@@ -12,6 +12,7 @@ from hub.api.guard import principal
 from hub.app import App
 from hub.errors import HubError
 
+_STALE = "the file is wrong, the policy before it stays; the log says why"
 Name = Annotated[str, Path(max_length=100)]
 
 
@@ -67,7 +68,9 @@ def _health(routes: FastAPI, hub: App) -> None:
 
     def readyz() -> Response:
         try:
-            return _json({"status": "ready", "databases": hub.ready()})
+            found = {"status": "ready", "databases": hub.ready()}
+            hub.policy.current()
+            return _json(found | ({"policy": _STALE} if hub.policy.trouble else {}))
         except HubError as exc:
             return _json({"status": "not ready", "code": exc.error_code}, 503)
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
 from hub.api.codes import CODES
+from hub.config import plain
 from hub.errors import HubError, Unauthorized
 
 log = logging.getLogger("hub.api")
@@ -89,11 +90,17 @@ def _validation(request: Request, exc: Exception) -> Response:
     body = first["loc"] == ("body",)
     if body and first["type"] != "missing" and "json" not in request.headers.get("content-type", ""):
         return problem(415, _own("not_json", "send the body as Content-Type: application/json"))
-    path = ".".join(str(step) for step in first["loc"][1:])
     more = f" (and {len(exc.errors()) - 1} more)" if len(exc.errors()) > 1 else ""
-    message = first["msg"].removeprefix("Value error, ")
+    told = [error | {"loc": error["loc"][1:]} for error in exc.errors()]
+    path, message = plain(told, _body_of(request))
     spot = f"{path}: " if path else f"{first['loc'][0]}: "
     return problem(422, _own("invalid", f"{spot}{message}{more}", field_path=path or None))
+
+
+def _body_of(request: Request) -> Any:
+    """Give the model of this route's body, or None."""
+    field = getattr(request.scope.get("route"), "body_field", None)
+    return field.field_info.annotation if field is not None else None
 
 
 def _http(request: Request, exc: Exception) -> Response:

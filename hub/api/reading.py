@@ -34,12 +34,12 @@ def _add(routes: FastAPI, hub: App, kind: Kind) -> None:
         filters = _filters(request, known)
         if updated_since:
             filters["updated_since"] = updated_since
-        return _json(hub.list(kind.name, filters, limit=limit, cursor=cursor))
+        return _json(hub.list(kind.name, filters, limit=limit, cursor=cursor, principal=principal(request)))
 
     def one(request: Request, id: Id, include: Include = None) -> Response:
         require(principal(request), f"read:{kind.name}")
         _only(request, {"include"})
-        body = hub.get(kind.name, id, include=_included(include))
+        body = hub.get(kind.name, id, include=_included(include), principal=principal(request))
         if body is None:
             raise NotFound(f"there is no {kind.name} with this id")
         return _json(body)

@@ -36,7 +36,7 @@ ADDRESS = {"line1": "Lindenweg 7", "city": "Bonn", "postal_code": "53111", "coun
 
 @dataclass
 class Story:
-    """What the demo did, in the shape of `hub demo --json`; `spoken` tells each step to a person as it happens."""
+    """What the demo did, in the shape of `hub demo --json`; `say` tells each step to a person as it happens."""
 
     app: App
     sandboxes: Sandboxes

@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -35,7 +37,7 @@ def configure(level: str, vault: Vault, *, service: bool = False) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _place,
         scrubbed,
     ]
     handler = _Stderr()
@@ -45,15 +47,32 @@ def configure(level: str, vault: Vault, *, service: bool = False) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(service)],
         )
     )
+    for name in ("hub", "uvicorn.error"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level.upper())
+        logger.propagate = False
     ours = logging.getLogger("hub")
-    ours.handlers[:] = [handler]
-    ours.setLevel(level.upper())
-    ours.propagate = False
+    wanted = logging.INFO if service else logging.NOTSET if ours.level <= logging.INFO else logging.CRITICAL
+    logging.getLogger("hub.pulls").setLevel(wanted)  # a command shows a table of what was pulled
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def _place(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Tell of an exception its class and where it was raised, never its text, which may hold anything."""
+    info = event.pop("exc_info", None)
+    exc = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else sys.exception()
+    if info and exc is not None:
+        frames = traceback.extract_tb(exc.__traceback__)[-6:]
+        places = " ‹ ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+        event["exception"] = f"{type(exc).__name__} at {places}" if places else type(exc).__name__
+        if os.environ.get("HUB_DEBUG"):
+            event["exception"] = "".join(traceback.format_exception(exc))
+    return event
 
 
 def _renderer(service: bool) -> Any:

@@ -1,16 +1,16 @@
 """Check mappings and try them on records, for `hub map`."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hub.app.opened import App
 from hub.config import ConnectionSettings, Settings, did_you_mean, load
-from hub.connections import Connections, compile_for
-from hub.connector import Page
-from hub.errors import ConfigError, HubError, Invalid
+from hub.connections import Connections, compile_for, wall
+from hub.connector import Page, Stream
+from hub.errors import ConfigError, HubError, Invalid, NotFound
 from hub.mapping import CompiledMapping, check, preview
 from hub.plugins import Plugins, discover
 
@@ -39,7 +39,8 @@ def check_mappings(
         try:
             compiled = _compiled(settings, plugins, name, mapping)
             fields = _described(settings, plugins, name, compiled) if live else None
-            found[name] = [_problem(problem) for problem in check(compiled, fields=fields)]
+            usual = compile_for(plugins, _connector(settings, name)) if live else None
+            found[name] = [_problem(problem) for problem in check(compiled, fields=fields, usual=usual)]
         except ConfigError:
             raise
         except HubError as exc:
@@ -61,30 +62,35 @@ def preview_records(
     compiled = _compiled(settings, plugins, name, mapping)
     if wanted.stream not in compiled.streams():
         hint = did_you_mean(wanted.stream, compiled.streams())
-        raise Invalid(f'{compiled.source.where}: no table has the stream "{wanted.stream}"{hint}')
+        text = f'{compiled.source.where}: no table has the stream "{wanted.stream}"{hint}'
+        raise Invalid(text, code="unknown_stream")
     raws = _lines(wanted.file) if wanted.file else _from_system(settings, name, compiled, wanted)
     return raws, list(preview(compiled, wanted.stream, raws))
+
+
+def _connector(settings: Settings, name: str) -> str:
+    return settings.connections[name].connector if name in settings.connections else name
 
 
 def _compiled(settings: Settings, plugins: Plugins, name: str, mapping: Path | None) -> CompiledMapping:
     connection = settings.connections.get(name)
     if connection is None and name not in plugins.connectors:
-        known = [*settings.connections, *plugins.connectors]
+        known = {*settings.connections, *plugins.connectors}
         raise ConfigError(f'"{name}" is no connection and no connector{did_you_mean(name, known)}')
     if mapping is not None:
         if not mapping.is_file():
             raise ConfigError(f"{mapping}: there is no such mapping file")
         connection = connection or ConnectionSettings(connector=name)
         connection = connection.model_copy(update={"mapping": mapping.resolve()})
-    connector = connection.connector if connection else name
-    return compile_for(plugins, connector, connection=connection, root=settings)
+    return compile_for(plugins, _connector(settings, name), connection=connection, root=settings)
 
 
 def _described(settings: Settings, plugins: Plugins, name: str, compiled: CompiledMapping) -> dict[str, Any]:
     connections = Connections(settings, plugins)
     try:
         connector = connections.open(name).connector
-        return {stream: connector.describe(stream) for stream in compiled.streams()}
+        with wall(f"{name}: describe"):
+            return {stream: connector.describe(stream) for stream in compiled.streams()}
     finally:
         connections.close()
 
@@ -96,9 +102,14 @@ def _problem(problem: Any) -> dict[str, Any]:
 def _lines(file: Path | None) -> list[bytes]:
     assert file is not None
     try:
-        return [line for line in file.read_bytes().splitlines() if line.strip()]
+        return [line for line in file.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
     except OSError as exc:
-        raise Invalid(f"{file}: cannot be read: {exc.strerror}") from exc
+        raise Invalid(f"{file}: cannot be read: {exc.strerror}", code="usage") from exc
+
+
+def _pages(method: Callable[..., Any], stream: Stream, remote_id: str | None, doing: str) -> Iterator[Page]:
+    with wall(doing):
+        yield from [method(stream, [remote_id])] if remote_id else method(stream, None)
 
 
 def _from_system(settings: Settings, name: str, compiled: CompiledMapping, wanted: Wanted) -> list[bytes]:
@@ -111,6 +122,9 @@ def _from_system(settings: Settings, name: str, compiled: CompiledMapping, wante
         if method is None:
             raise Invalid(f'{name}: the connector has no {role} for the stream "{wanted.stream}"')
         stream = compiled.stream(wanted.stream)
-        pages: Iterator[Page] = iter([method(stream, [wanted.remote_id])]) if wanted.remote_id else method(stream, None)
+        pages = _pages(method, stream, wanted.remote_id, f"{name} {wanted.stream}")
         raws = (raw for page in pages for raw in compiled.map_page(wanted.stream, page).raws())
-        return list(itertools.islice(raws, wanted.sample))
+        found = list(itertools.islice(raws, None if wanted.remote_id else wanted.sample))
+    if wanted.remote_id and not found:
+        raise NotFound(f"{name} {wanted.stream}: there is no record with the id given with --id")
+    return found

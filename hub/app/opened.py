@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -9,22 +10,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from hub import perform, reads
 from hub import sync as syncing
-from hub.access import OPERATOR, Keys, Principal
+from hub.access import OPERATOR, OVERLAP, Keys, Principal, Terms
 from hub.app import logs
-from hub.app.setup import ledger_url
-from hub.app.syncs import Report, Syncs, configured
+from hub.app.setup import audit_key, ledger_url, private_database
+from hub.app.syncs import Report, Syncs, check_streams, configured, unconfigured
+from hub.app.webhooks import Webhooks
 from hub.config import Settings, load
 from hub.connections import Connection, Connections
-from hub.errors import HubError, Temporary
-from hub.ledger import Ledger
+from hub.errors import HubError, Invalid, Temporary, near
+from hub.ledger import Ledger, freeze, frozen, seen, seen_in, unfreeze
 from hub.plugins import Plugins, discover
-from hub.policy import load_policy
+from hub.policy import Policy, PolicyFile
+from hub.records import PREFIXES
 from hub.store import Store
 from hub.vault import Vault
 
 log = logging.getLogger("hub.app")
+_RUN_ID = re.compile(r"run_[0-9a-v]{20,40}")
+_KINDS = {prefix: kind.name for prefix, kind in PREFIXES.items()}
 
 
 class App:
@@ -57,8 +64,11 @@ class App:
 
     def close(self) -> None:
         """End background syncs, then close connections and databases."""
-        if "syncs" in vars(self):
-            self.syncs.in_background(False)
+        for name in ("syncs", "webhooks"):
+            if name in vars(self):
+                getattr(self, name).in_background(False)
+        if "performer" in vars(self):
+            self.performer.close()
         self.connections.close()
         for name in ("store", "ledger"):
             if name in vars(self):
@@ -66,25 +76,42 @@ class App:
 
     @cached_property
     def store(self) -> Store:
+        private_database(self.settings.hub.database_url)
         return Store.open(self.settings.hub.database_url)
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger.open(ledger_url(self.settings))
+        private_database(ledger_url(self.settings))
+        return Ledger.open(ledger_url(self.settings), audit_key=audit_key(self.settings))
 
     @cached_property
     def keys(self) -> Keys:
-        return Keys(self.ledger.database, actions=list(self.plugins.actions.values()))
+        actions = list(self.plugins.actions.values())
+        names = self.connections.names()
+        return Keys(self.ledger.database, actions=actions, audit=self.ledger.audit, connections=names)
+
+    @cached_property
+    def policy(self) -> PolicyFile:
+        """The policy, read again whenever its file changes. Raises ConfigError where it is wrong at the start."""
+        return PolicyFile(Path(near(self.settings.hub.policy)), actions=self.plugins.actions)
 
     @cached_property
     def performer(self) -> perform.Performer:
-        policy = load_policy(self.settings.hub.policy)
-        near = perform.Neighbours(reads.resolve_target, reads.find_customer, reads.get, syncing.fetch)
-        return perform.Performer(self.store, self.ledger, self.connections, policy, self.plugins, neighbours=near)
+        policy = self.policy
+        policy.tell(self._policy_loaded)
+        around = perform.Neighbours(reads.resolve_target, reads.find_customer, reads.get, syncing.fetch, reads.list_)
+        return perform.Performer(self.store, self.ledger, self.connections, policy, self.plugins, neighbours=around)
+
+    def _policy_loaded(self, policy: Policy, text: bytes | None) -> None:
+        self.ledger.audit.note("policy_loaded", rules=[rule.name for rule in policy.rules], hashed={"policy": text})
 
     @cached_property
     def syncs(self) -> Syncs:
         return Syncs(self.store, self.connections)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        return Webhooks(self.store, self.connections)
 
     def warm(self) -> None:
         """Open what a server needs before its first request. Raises ConfigError; a broken connection is only told."""
@@ -100,28 +127,83 @@ class App:
                 self.connections.open(name)
         return {name: self._checked(name) for name in names or configured(self.connections)}
 
+    def unconfigured(self) -> str:
+        """Say that there is no connection, and what to do."""
+        return f"{unconfigured(self.settings)}; `hub init` writes an example, `hub sandbox up` imitations to try"
+
     def _checked(self, name: str) -> dict[str, Any]:
         report: dict[str, Any] = {"ok": False, "connector": self.settings.connections[name].connector}
         try:
+            check_streams(self.settings, name, self.connections.open(name).mapping.streams())
             report |= asdict(self.connections.check(name)) | {"ok": True, "error": None, "code": None}
         except HubError as exc:
             report |= {"error": self.vault.scrub(exc.message), "code": exc.error_code}
-        except Exception as exc:
-            log.warning("check of %s failed", name, exc_info=exc)
-            report |= {"error": f"{name}: the connector failed ({type(exc).__name__})", "code": "internal"}
         return report
 
     def act(self, request: perform.Request, principal: Principal = OPERATOR) -> dict[str, Any]:
         """Run one action and give its result."""
-        return self.performer.run(request, principal).as_dict()
+        result = self.performer.run(request, principal).as_dict()
+        if result.get("answer"):
+            self.ledger.audit.saw(seen_in(principal.id, result["answer"], _KINDS))
+        return result
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Give the result of a run. Raises NotFound."""
         return self.performer.result(run_id).as_dict()
 
+    def approve(self, reference: str, principal: Principal = OPERATOR, *, seen: str | None = None) -> dict[str, Any]:
+        """Approve a run and do it; `seen` is the plan's hash as it was looked at. Raises Refused, Conflict."""
+        approving = self.performer.approving
+        asker = self.keys.principal(approving.approvals.find(reference).asked_by)
+        return approving.approve(reference, principal, asker=asker, seen=seen).as_dict()
+
+    def deny(self, reference: str, principal: Principal = OPERATOR, *, reason: str | None = None) -> dict[str, Any]:
+        """Deny a run that waits. Raises Refused, Conflict."""
+        return self.performer.approving.deny(reference, principal, reason=reason).as_dict()
+
+    def cancel(self, run_id: str, principal: Principal = OPERATOR) -> dict[str, Any]:
+        """Take back a run that waits. Raises Refused, Conflict."""
+        return self.performer.approving.cancel(run_id, principal).as_dict()
+
+    def reverse(self, run_id: str, principal: Principal = OPERATOR) -> dict[str, Any]:
+        """Undo what a run did. Raises Conflict where it cannot be undone."""
+        return self.performer.reversing.reverse(run_id, principal).as_dict()
+
+    def approvals(self, *, pending: bool = True) -> dict[str, Any]:
+        """List what waits for a person, with what the run would do."""
+        found = self.performer.approving.approvals.list(pending=pending)
+        names = self._names()
+        lines = []
+        for approval in found:
+            run = self.ledger.get(approval.run_id)
+            about = {"action": run.action, "target_id": run.target_id, "connection": run.connection}
+            money = {"amount": run.amount_minor, "currency": run.currency} if run.currency else None
+            asker = {"asked_by_name": names.get(approval.asked_by), "decided_by_name": names.get(approval.decided_by)}
+            lines.append(perform.shown(approval) | about | {"money": money} | asker)
+        return {"data": lines}
+
+    def freeze(self, principal: Principal = OPERATOR, *, reason: str | None = None) -> dict[str, Any]:
+        """Hold back all money and all that is irreversible. Raises Conflict where it is held back already."""
+        return _plain(freeze(self.ledger.database, self.ledger.audit, by=principal.name, reason=reason))
+
+    def unfreeze(self, principal: Principal = OPERATOR) -> dict[str, Any]:
+        """Let money move again. Raises Conflict where nothing is held back."""
+        return _plain(unfreeze(self.ledger.database, self.ledger.audit, by=principal.name))
+
+    def frozen(self) -> dict[str, Any] | None:
+        """Tell who froze money and when, None where it moves."""
+        on = frozen(self.ledger.database)
+        return _plain(on) if on else None
+
+    def _names(self) -> dict[str | None, str]:
+        return {OPERATOR.id: OPERATOR.name, **{key.id: key.name for key in self.keys.list()}}
+
     def runs(self, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
         """List runs, the newest first, without their effects."""
+        if cursor is not None and not _RUN_ID.fullmatch(cursor):
+            raise Invalid("cursor: expected next_cursor of the page before", field_path="cursor")
         found = self.ledger.runs(limit=limit + 1, before=cursor)
+        names = self._names()
         lines = [
             {
                 "run_id": run.id,
@@ -130,6 +212,7 @@ class App:
                 "connection": run.connection,
                 "target_id": run.target_id,
                 "principal": run.principal,
+                "principal_name": names.get(run.principal),
                 "created_at": run.created_at,
                 "updated_at": run.updated_at,
             }
@@ -148,7 +231,7 @@ class App:
                 "risk": action.risk.value,
                 "on": action.on.kind if action.on else None,
                 "reversal": action.reversal,
-                "connections": [connection.name for connection in able if connection.can(action.name)],
+                "connections": [connection.name for connection in able if connection.can(action.needs or action.name)],
                 "input": action.model_json_schema(),
             }
             for action in self.plugins.actions.values()
@@ -160,6 +243,10 @@ class App:
         except HubError as exc:
             log.warning("%s cannot be opened: %s", name, exc.message)
             return None
+
+    def receive(self, connection: str, delivery_id: str) -> None:
+        """Fetch what a webhook named: the body of the engine's job `receive`. See Webhooks.receive."""
+        self.webhooks.receive(connection, delivery_id)
 
     def principal(self, key: str) -> Principal:
         """Say whose API key this is. Raises Unauthorized."""
@@ -188,13 +275,30 @@ class App:
         """Sync connections (all by default) and give each one's report by table. See Syncs.run."""
         return self.syncs.run(names, streams=streams, full=full, progress=progress)
 
-    def get(self, kind: str, id: str, *, include: Sequence[str] = ()) -> bytes | None:
-        """Give an entity as JSON, ready to send."""
-        return reads.get(self.store, kind, id, tuple(include))
+    def get(self, kind: str, id: str, *, include: Sequence[str] = (), principal: Principal = OPERATOR) -> bytes | None:
+        """Give an entity as JSON, ready to send; the audit tells that the principal saw it."""
+        body = reads.get(self.store, kind, id, tuple(include))
+        if body is not None:
+            self.ledger.audit.saw(seen(principal.id, kind, body))
+        return body
 
-    def list(self, kind: str, filters: dict[str, str], *, limit: int, cursor: str | None = None) -> bytes:
-        """Give a page of entities as JSON, ready to send. Raises Invalid for a filter or cursor that cannot be."""
-        return reads.list_(self.store, kind, filters, limit, cursor)
+    def list(
+        self,
+        kind: str,
+        filters: dict[str, str],
+        *,
+        limit: int,
+        cursor: str | None = None,
+        principal: Principal = OPERATOR,
+    ) -> bytes:
+        """
+        Give a page of entities as JSON, ready to send; the audit tells that the principal saw them.
+
+        Raises Invalid for a filter or cursor that cannot be.
+        """
+        body = reads.list_(self.store, kind, filters, limit, cursor)
+        self.ledger.audit.saw(seen(principal.id, kind, body))
+        return body
 
     def filters(self, kind: str) -> frozenset[str]:
         """Name the filters that a list of this kind takes."""
@@ -213,7 +317,17 @@ class App:
             for name, connection in self.settings.connections.items()
         }
 
-    def create_key(self, name: str, scopes: Sequence[str]) -> dict[str, Any]:
+    def create_key(self, name: str, scopes: Sequence[str], terms: Terms | None = None) -> dict[str, Any]:
         """Make an API key; `key` is told this once."""
-        token, key = self.keys.create(name, scopes)
+        token, key = self.keys.create(name, scopes, terms or Terms())
         return {"key": token, **asdict(key)}
+
+    def rotate_key(self, id_or_name: str, *, overlap: str = OVERLAP) -> dict[str, Any]:
+        """Give an API key another token, told this once; the one before is good for `overlap` more."""
+        token, key = self.keys.rotate(id_or_name, overlap=overlap)
+        return {"key": token, "overlap": overlap, **asdict(key)}
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(value)
+    return found

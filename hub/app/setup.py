@@ -1,26 +1,35 @@
 """What comes before a hub is open: the files to start from, and the databases' versions."""
 
+import contextlib
+import os
 from pathlib import Path
 
-from hub.config import Settings, example, ledger_beside, load
+from hub import policy
+from hub.config import Settings, engine_beside, example, ledger_beside, load
 from hub.plugins import discover
-from hub.store import open_database
-
-_POLICY = """\
-# Which actions are allowed. The first rule that matches decides; money that no rule allows is refused.
-
-# [[rule]]
-# name    = "small refunds"
-# action  = "payment.refund"
-# when    = { amount_lte = "50.00 EUR" }
-# verdict = "allow"
-"""
+from hub.store import Branch, Database, is_postgres, version
 
 
 def skeletons() -> dict[str, str]:
-    """Give the files that `hub init` writes, by name: every setting with its default, and a policy to fill in."""
+    """Give the files that `hub init` writes, by name: every setting with its default, and the policy that ships."""
     configs = {name: cls.Config for name, cls in discover().connectors.items()}
-    return {"config.toml": example(configs), "policy.toml": _POLICY}
+    return {"config.toml": example(configs), "policy.toml": policy.example()}
+
+
+def private(file: Path) -> None:
+    """Create a file that only its owner can read, where there is none yet: it will hold secrets or customers' data."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def private_database(url: str) -> None:
+    """Create the file of a SQLite database as `private` does; what SQLite puts beside it is as private."""
+    start = "sqlite:///"
+    if url.startswith(start):
+        file = Path(url.removeprefix(start))
+        with contextlib.suppress(OSError):  # opening it tells why it cannot be made
+            file.parent.mkdir(parents=True, exist_ok=True)
+            private(file)
 
 
 def ledger_url(settings: Settings) -> str:
@@ -28,21 +37,31 @@ def ledger_url(settings: Settings) -> str:
     return settings.hub.ledger_url or ledger_beside(settings.hub.database_url)
 
 
+def engine_url(settings: Settings) -> str:
+    """Name the engine's database."""
+    return settings.hub.engine_url or engine_beside(settings.hub.database_url)
+
+
+def audit_key(settings: Settings) -> Path | None:
+    """Name the file of the audit's key; None leaves it beside the ledger's file."""
+    if settings.hub.audit_key_file is None and is_postgres(ledger_url(settings)):
+        return settings.directory / "audit.key"
+    return settings.hub.audit_key_file
+
+
 def upgrade_databases(config: Path | str | None) -> dict[str, str | None]:
     """Create both databases or bring them to this version; give the versions."""
     settings = load(config)
     for branch, url in _urls(settings).items():
-        open_database(url, branch=branch).close()  # type: ignore[arg-type]
+        private_database(url)
+        Database(url, branch).close()
     return database_versions(config)
 
 
 def database_versions(config: Path | str | None) -> dict[str, str | None]:
     """Tell which migration each database is at; None where there is none yet."""
-    from hub.store import migrate
-
-    files = {branch: Path(url.removeprefix("sqlite:///")) for branch, url in _urls(load(config)).items()}
-    return {branch: migrate.version(file) for branch, file in files.items()}
+    return {branch: version(url, branch) for branch, url in _urls(load(config)).items()}
 
 
-def _urls(settings: Settings) -> dict[str, str]:
+def _urls(settings: Settings) -> dict[Branch, str]:
     return {"hub": settings.hub.database_url, "ledger": ledger_url(settings)}

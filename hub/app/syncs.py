@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from hub import sync
-from hub.config import did_you_mean
+from hub.config import Settings, did_you_mean
 from hub.connections import Connection, Connections
-from hub.errors import ConfigError, Conflict, HubError, Invalid, NotFound, Temporary
+from hub.errors import ConfigError, Conflict, HubError, Invalid, NotFound, Temporary, near
 from hub.store import Store, asked
 from hub.store import syncs as log_of_syncs
 
 log = logging.getLogger("hub.syncs")
+pulls = logging.getLogger("hub.pulls")
+"""One line for each stream that was pulled; services show it, commands print a table instead."""
 AT_ONCE = 4
 Report = dict[str, dict[str, Any]]
 
@@ -90,6 +92,12 @@ class Syncs:
             log.warning("sync %s of %s failed: %s", sync_id, name, exc.message)
             log_of_syncs.broke(self.store, sync_id, exc.message)
 
+    def streams(self, name: str) -> list[str]:
+        """Name the streams that a sync of this connection pulls, in order. Raises ConfigError, MappingError."""
+        connection, chosen = self._wanted([name], None)[name]
+        mapped = connection.mapping.streams()
+        return mapped if chosen is None else [stream for stream in mapped if stream in chosen]
+
     def in_background(self, here: bool) -> None:
         """Run what is asked for in a thread of this process, or (False) leave it to a worker."""
         if here and self._background is None:
@@ -109,7 +117,7 @@ class Syncs:
 
     def latest(self, limit: int) -> list[dict[str, Any]]:
         """Give the newest syncs first."""
-        return [_shown(found) for found in log_of_syncs.latest(self.store, limit=limit)]
+        return [_shown(found) for found in log_of_syncs.latest(self.store, limit)]
 
     def _wanted(
         self, names: Sequence[str], streams: Sequence[str] | None
@@ -121,7 +129,8 @@ class Syncs:
             mapped = connection.mapping.streams()
             known |= set(mapped)
             if streams is None:
-                work[name] = (connection, _configured(connection, mapped))
+                check_streams(self.connections.settings, name, mapped)
+                work[name] = (connection, connection.settings.sync.streams)
             elif chosen := [stream for stream in mapped if stream in streams]:
                 work[name] = (connection, chosen)
         for stream in streams or ():
@@ -148,6 +157,8 @@ class Syncs:
         self, connection: Connection, streams: list[str] | None, full: bool, progress: Callable[[Any], None] | None
     ) -> Report:
         found: Report = sync.sync_connection(self.store, connection, streams=streams, full=full, progress=progress)
+        for line in _lines(connection.name, found):
+            pulls.log(*line)
         return found
 
     @contextmanager
@@ -165,18 +176,37 @@ class Syncs:
 def configured(connections: Connections) -> list[str]:
     """Name all connections. Raises ConfigError where there is none."""
     if not connections.names():
-        where = connections.settings.path or "config.toml"
-        raise ConfigError(f"{where}: no connection is configured; `hub init` writes an example")
+        raise ConfigError(f"{unconfigured(connections.settings)}; `hub init` writes an example")
     return connections.names()
 
 
-def _configured(connection: Connection, mapped: Sequence[str]) -> list[str] | None:
-    wanted = connection.settings.sync.streams
-    for stream in wanted or ():
+def unconfigured(settings: Settings) -> str:
+    """Say that no connection is configured, and where one was looked for."""
+    here = "there is no config.toml in this folder, and HUB_CONFIG and --config name none"
+    return (
+        f"{near(settings.path)}: no connection is configured"
+        if settings.path
+        else f"no connection is configured: {here}"
+    )
+
+
+def check_streams(settings: Settings, name: str, mapped: Sequence[str]) -> None:
+    """Raise ConfigError where `sync.streams` of a connection names a stream that its mapping does not have."""
+    for stream in settings.connections[name].sync.streams or ():
         if stream not in mapped:
-            where = f"[connections.{connection.name}] sync.streams"
+            where = f"{near(settings.path or 'config.toml')}: [connections.{name}] sync.streams"
             raise ConfigError(f'{where}: the mapping has no stream "{stream}"{did_you_mean(stream, mapped)}')
-    return wanted
+
+
+def _lines(name: str, report: Report) -> Iterator[tuple[int, str]]:
+    streams: dict[str, list[dict[str, Any]]] = {}
+    for line in report.values():
+        streams.setdefault(line["stream"], []).append(line)
+    for stream, tables in streams.items():
+        read, changed = max(line["read"] for line in tables), sum(line["changed"] for line in tables)
+        told = f"{name} {stream}: {read} read, {changed} changed, {max(line['seconds'] for line in tables):.2f} s"
+        error = tables[0]["error"]
+        yield (logging.WARNING, f"{told}; stopped: {error}") if error else (logging.INFO, told)
 
 
 def _shown(found: dict[str, Any]) -> dict[str, Any]:

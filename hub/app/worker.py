@@ -1,50 +1,41 @@
 """
-The worker process: runs schedules and asked-for syncs, and carries on runs that were left open.
+The worker process: offers what is due to the engine, and does the jobs that the engine hands out.
 
-Two jobs, plain functions for now: `pull` (one connection) and `advance` (one run). The cursor and the journal are the
-truth; whoever hands out these jobs only decides who works.
+The cursor and the journal are the truth: every job is safe to do twice, and one that was lost is offered again by the
+next slot or sweep. A job of a connection waits for the one before it.
 """
 
+import contextlib
+import functools
 import gc
 import logging
 import os
+import platform
+import secrets
 import threading
-from collections.abc import Callable
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.interval import IntervalTrigger
-
 from hub.app.opened import App
+from hub.app.setup import engine_url
 from hub.config import duration_s
+from hub.engine import Engine, Timetable, slot_at
 from hub.errors import Conflict, HubError, Temporary
+from hub.ledger import Run
 from hub.store import asked, clock
 from hub.store import syncs as log_of_syncs
 
 log = logging.getLogger("hub.worker")
 POLL_S = 1.0
-ADVANCE_S = 5.0
-AT_ONCE = 4
-
-
-def pull(app: App, connection: str, progress: Callable[[Any], None] | None = None) -> None:
-    """Sync one connection; what went wrong is in its report and the log, and the next turn tries again."""
-    try:
-        app.sync([connection], progress=progress)
-    except Conflict as exc:
-        log.info("%s", exc.message)
-    except HubError as exc:
-        log.warning("sync of %s failed: %s", connection, exc.message)
-
-
-def advance(app: App, run_id: str) -> None:
-    """Settle one run that was left open: look up what became of its effect, never send it blindly."""
-    try:
-        app.performer.advance(run_id)
-    except HubError as exc:
-        log.warning("run %s could not be settled yet: %s", run_id, exc.error_code)
+SWEEP_S = 2.0
+TIDY_S = 600.0
+SWEEPS_KEPT_S = 900.0
+JOBS_KEPT_S = 86_400.0
+DRAIN_S = 30.0
+PACES_S = ((60.0, 4.0), (600.0, 30.0), (float("inf"), 300.0))
+"""How often an unknown run is looked up, by its age."""
 
 
 class Worker:
@@ -54,59 +45,152 @@ class Worker:
         self.app = app
         self.parent = parent
         self._stopped = threading.Event()
+        self._engine: Engine
+        self._timetable = Timetable()
         self.schedules = {
             name: duration_s(connection.sync.every)
             for name, connection in app.settings.connections.items()
             if connection.sync.every
         }
-        self._scheduler = BackgroundScheduler(
-            timezone=UTC,
-            executors={"default": ThreadPoolExecutor(AT_ONCE), "poll": ThreadPoolExecutor(1)},
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        )
 
     def run(self) -> None:
-        """Work until stopped; a sync under way ends with its page, and goes on from there next time."""
-        logging.getLogger("apscheduler").setLevel(logging.ERROR)
-        with self.app.store.write() as tx:
-            log_of_syncs.abandon(tx, clock.text(clock.now()))
-        now = datetime.now(UTC)
-        for name, every_s in self.schedules.items():
-            trigger = IntervalTrigger(seconds=every_s, timezone=UTC)
-            self._scheduler.add_job(pull, trigger, (self.app, name, self._page), id=f"pull:{name}", next_run_time=now)
-        self._every(POLL_S, self._poll)
-        self._every(ADVANCE_S, self._advance)
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
-        self._scheduler.start()
+        """
+        Work until stopped; a sync under way ends with its page, and goes on from there next time.
+
+        Raises Conflict where another worker owns the engine's file, ConfigError where it cannot be used, and Temporary
+        where it is lost on the way.
+        """
+        jobs: dict[str, Callable[..., object]] = {
+            "pull": self._pull,
+            "asked": self._asked,
+            "advance": self._advance,
+            "receive": self.app.receive,
+            "sweep": self._sweep,
+        }
+        hub = self.app.settings.hub
+        lease_s = duration_s(hub.engine_lease)
+        self._engine = Engine.open(engine_url(self.app.settings), _node_id(), jobs, lease_s=lease_s)
         try:
-            self._stopped.wait()
+            if self._engine.alone:
+                with self.app.store.write() as tx:
+                    log_of_syncs.abandon(tx, clock.text(clock.now()))
+            self._engine.start()
+            self._schedule()
+            with _settled_memory():
+                self._watch()
         finally:
-            self._scheduler.shutdown(wait=True)
-            gc.unfreeze()
+            self._stopped.set()
+            self._timetable.stop()
+            self._engine.stop(DRAIN_S)
 
     def stop(self) -> None:
         """End `run()`; safe from a signal handler and from another thread."""
         self._stopped.set()
 
+    def _schedule(self) -> None:
+        for name, every_s in self.schedules.items():
+            self._timetable.add(f"pull:{name}", every_s, functools.partial(self._offer_pulls, name))
+            self._offer_pulls(name, slot_at(every_s))
+        self._timetable.add("poll", POLL_S, self._poll)
+        self._timetable.add("sweep", SWEEP_S, self._offer_sweep)
+        self._timetable.start()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(POLL_S):
+            if self.parent is not None and os.getppid() != self.parent:
+                log.warning("the server is gone; the worker ends too")
+                return
+            if not self._engine.healthy():
+                raise Temporary(
+                    "the engine's database is gone; the worker ends, the API and synchronous actions go on without it"
+                )
+
+    # What is offered: in the scheduler's thread, on every worker.
+
+    def _offer_pulls(self, connection: str, slot: int) -> None:
+        """Offer a pull of each stream; one that still waits stands for the later slots too."""
+        try:
+            streams = self.app.syncs.streams(connection)
+        except HubError as exc:
+            log.warning("sync of %s failed: %s", connection, exc.message)
+            return
+        for stream in streams:
+            prefix = f"pull:{connection}:{stream}:"
+            if not self._engine.waits(prefix):
+                self._engine.enqueue("pull", f"{prefix}{slot}", connection, connection, stream)
+
+    def _poll(self, slot: int) -> None:
+        for sync_id in asked.waiting(self.app.store):
+            connection = self.app.syncs.one(sync_id)["connection"]
+            self._engine.enqueue("asked", f"asked:{sync_id}", connection, sync_id)
+        offered: set[str] = set()
+        for one in self.app.webhooks.waiting():
+            prefix = f"receive:{one.connection}:"
+            if one.connection in offered or self._engine.waits(prefix):
+                continue  # one job works off all that waits of its connection
+            job_id = f"{prefix}{one.id}:{one.attempts}:{slot // 60}"  # one that broke may be tried a minute later
+            if self._engine.enqueue("receive", job_id, one.connection, one.connection, one.id):
+                offered.add(one.connection)
+
+    def _offer_sweep(self, slot: int) -> None:
+        """Offer a sweep where there is something to sweep: a hub at rest writes nothing."""
+        tidy = slot % round(TIDY_S / SWEEP_S) == 0
+        if tidy or self.app.performer.waiting():
+            self._engine.enqueue("sweep", f"sweep:{slot}", "sweep", tidy)
+
+    # The jobs: in the engine's threads, on whichever worker got them.
+
+    def _pull(self, connection: str, stream: str) -> None:
+        """Sync one stream; what went wrong is in its report and the log, and the next slot tries again."""
+        try:
+            self.app.sync([connection], streams=[stream], progress=self._page)
+        except Conflict as exc:
+            log.info("%s", exc.message)
+
+    def _asked(self, sync_id: str) -> None:
+        self.app.syncs.run_asked(sync_id, self._page)
+
     def _page(self, step: Any) -> None:
         if self._stopped.is_set() and not step.done:
             raise Temporary("the worker is stopping; the next sync goes on from here", code="stopping")
 
-    def _every(self, seconds: float, job: object) -> None:
-        trigger = IntervalTrigger(seconds=seconds, timezone=UTC)
-        self._scheduler.add_job(job, trigger, executor="poll", next_run_time=datetime.now(UTC))
+    def _advance(self, run_id: str) -> None:
+        """Settle one run that was left open: look up what became of its effect, never send it blindly."""
+        self.app.performer.advance(run_id)
 
-    def _poll(self) -> None:
-        if self.parent is not None and os.getppid() != self.parent:
-            log.warning("the server is gone; the worker ends too")
-            self.stop()
-            return
-        for sync_id in asked.waiting(self.app.store):
-            args = (sync_id, self._page)
-            self._scheduler.add_job(self.app.syncs.run_asked, args=args, id=sync_id, replace_existing=True)
-
-    def _advance(self) -> None:
+    def _sweep(self, tidy: bool) -> None:
+        """Hand over the runs that nobody works on; now and then forget jobs that ended long ago."""
+        at = time.time()
         for run_id in self.app.performer.waiting():
-            advance(self.app, run_id)
+            run = self.app.ledger.get(run_id)
+            job_id = f"advance:{run_id}:{slot_at(pace_s(run, at), at)}"
+            self._engine.enqueue("advance", job_id, run.connection or run_id, run_id)
+        if tidy:
+            self.app.webhooks.forget()
+            self._engine.forget(older_than_s=SWEEPS_KEPT_S, prefix="sweep:")
+            self._engine.forget(older_than_s=max([JOBS_KEPT_S, *(2 * every for every in self.schedules.values())]))
+
+
+def pace_s(run: Run, at: float) -> float:
+    """Say how often to look at a run: one that was abandoned at once, an unknown one less the older it is."""
+    age_s = at - datetime.fromisoformat(run.created_at).timestamp() if run.state == "unknown" else 0.0
+    return next(pace for until, pace in PACES_S if age_s < until)
+
+
+def _node_id() -> str:
+    """Name this process as no other ever was: two under one name would work each other's jobs twice."""
+    return f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+@contextlib.contextmanager
+def _settled_memory() -> Iterator[None]:
+    """Keep what was loaded out of the garbage collector's way while the worker works."""
+    before = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()

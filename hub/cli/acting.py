@@ -7,7 +7,10 @@ import typer
 
 from hub.cli import out
 from hub.cli.out import Json
+from hub.cli.tables import table
 from hub.errors import Invalid
+
+BOOLEANS = {"true": "yes", "false": "no"}
 
 
 def register(app: typer.Typer) -> None:
@@ -20,10 +23,11 @@ def register(app: typer.Typer) -> None:
 def actions(as_json: Json = False) -> None:
     """List the actions and who can do them."""
     with out.opened() as app:
+        app.policy  # noqa: B018 - a policy that cannot be read would refuse them all
         found = app.describe_actions()
     columns = ("name", "title", "risk", "connections")
     rows = [[line[column] for column in columns] for line in found]
-    out.answer({"actions": found}, as_json, lambda: out.table("Actions", columns, rows))
+    out.answer({"actions": found}, as_json, lambda: table(columns, rows, none="there is no action"))
 
 
 def act(
@@ -48,20 +52,28 @@ def act(
 
 
 def runs(
-    run_id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID | reverse ID | cancel ID]", help="Without it the latest are listed."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List the latest runs, or show one."""
+    """List the latest runs, show one, undo one (reverse), or take back one that waits for an approval (cancel)."""
     with out.opened() as app:
-        if run_id:
-            one = app.run(run_id)
+        ways = {"reverse": app.reverse, "cancel": app.cancel}
+        if words:
+            verb, run_id = words if len(words) == 2 else ("", words[0])
+            if len(words) > 2 or (verb and verb not in ways):
+                raise Invalid("expected a run's id, reverse ID or cancel ID", code="usage")
+            one = ways[verb](run_id) if verb else app.run(run_id)
             out.answer(one, as_json, lambda: _show(one))
-            return
+            raise typer.Exit(0 if verb != "reverse" or one["status"] == "succeeded" else 1)
         found = app.runs(limit=limit)
-    columns = ("run_id", "action", "status", "connection", "principal", "created_at")
-    rows = [[line.get(column) for column in columns] for line in found["data"]]
-    out.answer(found, as_json, lambda: out.table("Runs", columns, rows))
+    columns = ("run_id", "action", "status", "connection", "by", "created_at")
+    rows = [[line.get("principal_name" if column == "by" else column) for column in columns] for line in found["data"]]
+    spare = ("connection", "by", "created_at")
+    out.answer(found, as_json, lambda: table(columns, rows, none="there is no run yet", spare=spare))
 
 
 def _input(text: str | None, fields: list[str]) -> dict[str, Any]:
@@ -90,7 +102,7 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except OSError as exc:
         raise Invalid(f"--input: {text[1:]} cannot be read: {exc.strerror}", code="usage") from exc
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise Invalid(f"--input: is not JSON: {exc}", code="usage") from exc
 
 
@@ -105,4 +117,4 @@ def _show(result: dict[str, Any]) -> None:
     for key, value in result.items():
         if value not in (None, [], {}):
             shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-            out.write(f"{key:16} {shown}")
+            out.write(f"{key:16} {BOOLEANS.get(shown, shown)}")

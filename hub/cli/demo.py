@@ -8,7 +8,7 @@ from hub.cli import out
 from hub.cli.out import Json
 from hub.cli.syncing import Progress, failed, show
 
-COLUMNS = ("connection", "stream", "kind", "read", "rejected", "seconds")
+COLUMNS = ("connection", "table", "kind", "read", "rejected", "seconds")
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +48,11 @@ def _show(told: dict[str, Any]) -> None:
     for request in (refund["preview"].get("preview") or {}).get("requests", []):
         sent = request.get("request") or {}
         out.write(f"preview   {sent.get('method')} {sent.get('url')} (not sent)")
-    out.write(f"refund    {refund['first']['status']}, then with the same key: replayed {refund['second']['replayed']}")
+    out.write(f"refund    {refund['first']['status']}, then with the same key: {_replayed(refund['second'])}")
     for part, what in (("refund", "refunds"), ("reply", "replies"), ("address", "address changes")):
         out.write(f"proof     {told[part]['effects']} of 1 {what} in the system's own ledger")
     out.write(f"done in {told['seconds']} s")
+
+
+def _replayed(result: dict[str, Any]) -> str:
+    return "the first answer again" if result["replayed"] else "done again"

@@ -7,6 +7,7 @@ import typer
 
 from hub.cli import out
 from hub.cli.out import Json
+from hub.cli.tables import counted, table
 
 group = typer.Typer(help="Mappings: check them, try them.", no_args_is_help=True, rich_markup_mode=None)
 Mapping = Annotated[Path | None, typer.Option("--mapping", help="This mapping file instead of the one found.")]
@@ -35,8 +36,9 @@ def check(
     rows = [[name, p["severity"], p["where"], p["message"]] for name, problems in found.items() for p in problems]
 
     def show() -> None:
-        out.table("Mappings", ("mapping", "severity", "where", "message"), rows)
-        out.say(f"{len(found)} mappings checked, {len(rows)} remarks")
+        if rows:
+            table(("mapping", "severity", "where", "message"), rows, none="")
+        out.say(f"{counted(len(found), 'mapping')} checked, {counted(len(rows), 'remark')}")
 
     out.answer({"mappings": found}, as_json, show)
     raise typer.Exit(1 if any(p["severity"] == "error" for problems in found.values() for p in problems) else 0)

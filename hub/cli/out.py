@@ -2,19 +2,31 @@
 
 import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hub.errors import ConfigError, HubError
+from hub.errors import ConfigError, HubError, MappingError
 
 if TYPE_CHECKING:
     from hub.app import App
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-_USAGE = ("usage", "unknown_stream")
+_USAGE = ("usage", "unknown_stream", "unknown_action", "idempotency_key_required", "invalid_idempotency_key")
+_ASKED = ("input", "scopes", "mode", "name")
+_OPTIONS = (
+    ("needs an Idempotency-Key", "needs --key"),
+    ("under another Idempotency-Key", "under another --key"),
+    ("use its key", "use its --key"),
+    ("or use a new key", "or use a new --key"),
+    ("an Idempotency-Key", "a --key"),
+    ("Idempotency-Key", "--key"),
+    ("set repeat to true", "add --repeat"),
+)
+"""How the API says it, and how it is said on the command line."""
 _options: dict[str, str | None] = {"config": None}
 
 
@@ -57,37 +69,24 @@ def answer(value: Any, as_json: bool, show: Callable[[], None]) -> None:
         show()
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table on stdout: drawn on a terminal, tab-separated lines elsewhere."""
-    if not sys.stdout.isatty():
-        write("\t".join(columns))
-        for row in rows:
-            write("\t".join(_cell(cell) for cell in row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    drawn = Table(title=title or None, title_justify="left")
-    for column in columns:
-        drawn.add_column(column)
-    for row in rows:
-        drawn.add_row(*(Text(_cell(cell)) for cell in row))
-    Console().print(drawn)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.2f}"
-    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
 def fail(exc: HubError, as_json: bool) -> int:
-    """Tell an error in one line (and as JSON where asked); give the exit code: 2 for configuration, else 1."""
+    """Tell an error in one line (and as JSON where asked); give the exit code of `exit_code`."""
     if as_json:
         write(json.dumps({"error": exc.as_dict()}, ensure_ascii=False))
     hint = f" (next: {', '.join(exc.next_actions)})" if exc.next_actions else ""
-    say("error: " + " ".join(f"{exc.message}{hint}".split()))
-    return 2 if isinstance(exc, ConfigError) or exc.error_code in _USAGE else 1
+    say("error: " + " ".join(f"{in_words_of_the_cli(exc)}{hint}".split()))
+    return exit_code(exc)
+
+
+def exit_code(exc: HubError) -> int:
+    """Give 2 where what was asked, or the configuration behind it, can never work as written, else 1."""
+    wrong = exc.error_code == "invalid" and (exc.field_path or "").partition(".")[0] in _ASKED
+    return 2 if wrong or exc.error_code in _USAGE or isinstance(exc, ConfigError | MappingError) else 1
+
+
+def in_words_of_the_cli(exc: HubError) -> str:
+    """Say an error's message with the options of the command line."""
+    message = exc.message
+    for api, cli in _OPTIONS:
+        message = message.replace(api, cli)
+    return re.sub(r"\binput\.(?=[a-z])", "", message)

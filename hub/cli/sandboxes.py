@@ -9,6 +9,7 @@ import typer
 
 from hub.cli import out
 from hub.cli.out import Json
+from hub.cli.tables import counted
 
 sandbox = typer.Typer(help="Imitations of the vendors on loopback.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -31,6 +32,7 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Start sandboxes and print the config.toml that points to them; they run until Ctrl-C."""
+    from hub.app import private
     from hub.app.sandboxes import Sandboxes
 
     stop = threading.Event()
@@ -39,8 +41,9 @@ def up(
     with Sandboxes.start(names, customers=customers, seed=seed) as up:
         if write:
             half = write.with_name(write.name + ".part")
+            private(half)
             half.write_text(up.toml(), encoding="utf-8")
             half.replace(write)
         out.answer({"sandboxes": up.addresses(), "config": up.toml()}, as_json, lambda: out.write(up.toml()))
-        out.say(f"{len(up.sandboxes)} sandboxes are up; stop them with Ctrl-C")
+        out.say(f"{counted(len(up.sandboxes), 'sandbox is', 'sandboxes are')} up; stop with Ctrl-C")
         stop.wait()

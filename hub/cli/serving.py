@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 
 from hub.cli import out
 from hub.cli.out import Json
+from hub.cli.tables import counted
 from hub.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Answer the REST API until Ctrl-C. The first start prints an admin key, once."""
-    with out.opened(service=True) as app:
+    with _opened() as app:
         app.warm()
         hub = app.settings.hub
         with bound(hub.host if host is None else host, hub.port if port is None else port) as listening:
@@ -53,14 +55,22 @@ def worker(
     """Run schedules and asked-for syncs until Ctrl-C. A schedule is `sync = { every = "5m" }`."""
     from hub.app import Worker
 
-    with out.opened(service=True) as app:
+    with _opened() as app:
         app.warm()
         running = Worker(app, parent=parent)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: running.stop())
         found = {"schedules": running.schedules}
-        out.answer(found, as_json, lambda: out.say(f"worker: {len(running.schedules)} schedules"))
+        out.answer(found, as_json, lambda: out.say(f"worker: {counted(len(running.schedules), 'schedule')}"))
         running.run()
+
+
+def _opened() -> "App":
+    """Open the hub as a service. Raises ConfigError where nothing at all is configured."""
+    app = out.opened(service=True)
+    if not app.settings.connections and app.settings.path is None:
+        raise ConfigError(app.unconfigured())
+    return app
 
 
 def listen(app: "App", listening: socket.socket, *, worker: bool) -> None:
@@ -71,7 +81,7 @@ def listen(app: "App", listening: socket.socket, *, worker: bool) -> None:
     create_app = import_from_string(API)  # by name: doors do not know each other
     config = uvicorn.Config(
         create_app(app, worker=worker),
-        log_level="warning",
+        log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=STOP_S,
@@ -98,20 +108,53 @@ def address(listening: socket.socket) -> str:
 
 
 @contextlib.contextmanager
-def worker_process(app: "App") -> Iterator[subprocess.Popen[bytes]]:
-    """Run `hub worker` as a child for as long as the block lasts; it also ends when this process is killed."""
+def worker_process(app: "App") -> Iterator["Child"]:
+    """Keep a `hub worker` running for as long as the block lasts; it also ends when this process is killed."""
     command = [sys.executable, "-m", "hub.cli"]
     command += ["--config", str(app.settings.path)] if app.settings.path else []
-    child = subprocess.Popen([*command, "worker", "--parent", str(os.getpid())])  # noqa: S603 - our own interpreter
+    child = Child([*command, "worker", "--parent", str(os.getpid())])
     try:
         yield child
     finally:
-        child.terminate()
-        try:
-            child.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        child.stop()
+
+
+class Child:
+    """A process that is started again when it ends by itself, after a pause that doubles up to half a minute."""
+
+    def __init__(self, command: list[str], pause_s: float = 1.0) -> None:
+        self.command = command
+        self.pause_s = pause_s
+        self.process = self._started()
+        self._stopping = threading.Event()
+        self._watch = threading.Thread(target=self._keep, daemon=True)
+        self._watch.start()
+
+    def stop(self) -> None:
+        """End it: ask, wait ten seconds, then kill."""
+        self._stopping.set()
+        self.process.terminate()
+        self._watch.join(STOP_S)
+        if self._watch.is_alive():
+            self.process.kill()
+            self._watch.join()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self.command)  # noqa: S603 - our own interpreter
+
+    def _keep(self) -> None:
+        pause_s = self.pause_s
+        while True:
+            code = self.process.wait()
+            if self._stopping.is_set():
+                return
+            out.say(f"the worker ended with exit code {code}; starting it again in {pause_s:g} s")
+            if self._stopping.wait(pause_s):
+                return
+            pause_s = min(pause_s * 2, 30.0)
+            self.process = self._started()
+            if self._stopping.is_set():
+                self.process.terminate()
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ import typer
 
 from hub.cli import out
 from hub.cli.out import Json
+from hub.cli.tables import table
 
-COLUMNS = ("connection", "table", "stream", "kind", "read", "changed", "deleted", "rejected", "seconds", "error")
+COLUMNS = ("connection", "table", "kind", "read", "changed", "deleted", "rejected", "seconds")
 
 
 def register(app: typer.Typer) -> None:
@@ -35,14 +36,28 @@ def sync(
 def status(as_json: Json = False) -> None:
     """Show what is stored, and as of when."""
     with out.opened() as app:
-        found = app.status()
-    columns = ("connection", "stream", "records", "rejects", "read_at", "synced_at", "error")
+        found = app.status() if app.settings.connections else {}
+        hint = "" if app.settings.connections else app.unconfigured()
+    columns = ("connection", "stream", "records", "rejects", "read_at", "synced_at")
     rows = [
         [name, stream, *(line[column] for column in columns[2:])]
         for name, connection in found.items()
         for stream, line in connection["streams"].items()
     ]
-    out.answer({"connections": found}, as_json, lambda: out.table("Status", columns, rows))
+    errors = [
+        (name, stream, line["error"])
+        for name, connection in found.items()
+        for stream, line in connection["streams"].items()
+    ]
+
+    def shown() -> None:
+        if rows or not hint:
+            table(columns, rows, none="nothing was synced yet; `hub sync` does it", spare=("read_at",))
+        _tell(errors)
+
+    if hint:
+        out.say(hint)
+    out.answer({"connections": found}, as_json, shown)
 
 
 def failed(found: dict[str, dict[str, Any]]) -> bool:
@@ -51,13 +66,25 @@ def failed(found: dict[str, dict[str, Any]]) -> bool:
 
 
 def show(found: dict[str, dict[str, Any]], columns: tuple[str, ...] = COLUMNS) -> None:
-    """Print a sync report as a table."""
-    rows = [
-        [{"connection": name, "table": table, **line}.get(column) for column in columns]
-        for name, tables in found.items()
-        for table, line in tables.items()
-    ]
-    out.table("Sync", columns, rows)
+    """Print a sync report as a table, its errors below it."""
+    lines = [(name, title, line) for name, tables in found.items() for title, line in tables.items()]
+    rows = []
+    for name, title, line in lines:
+        stream = line["stream"]
+        shown = title if title == stream else f"{title} ({stream})"
+        rows.append([{"connection": name, **line, "table": shown}[column] for column in columns])
+    table(columns, rows, none="nothing was synced", spare=("kind", "seconds", "deleted"))
+    _tell([(name, line["stream"], line["error"]) for name, _, line in lines])
+
+
+def _tell(errors: list[tuple[str, str, str | None]]) -> None:
+    """Print each error once, with the streams that it stopped."""
+    stopped: dict[tuple[str, str], dict[str, None]] = {}
+    for connection, stream, error in errors:
+        if error:
+            stopped.setdefault((connection, error), {})[stream] = None
+    for (connection, error), streams in stopped.items():
+        out.write(f"error: {connection} {', '.join(streams)}: {error}")
 
 
 class Progress:
@@ -98,4 +125,5 @@ class Progress:
         if not step.done and now - self._told.setdefault(name, now) < self.every_s:
             return
         self._told[name] = now
-        out.say(f"{name}: {step.read} read" + (", done" if step.done else ""))
+        end = ", stopped by an error" if step.failed else ", done" if step.done else ""
+        out.say(f"{name}: {step.read} read{end}")

@@ -6,7 +6,8 @@ Settings, each declared once: read from TOML and the environment, checked, and t
 
 from hub.config.declare import ConnectionSettings, HubSettings, Settings, SyncSettings, duration_s, since_time
 from hub.config.example import example
-from hub.config.load import connector_config, did_you_mean, ledger_beside, load
+from hub.config.load import connector_config, engine_beside, ledger_beside, load
+from hub.config.plain import did_you_mean, plain
 
 __all__ = [
     "ConnectionSettings",
@@ -16,8 +17,10 @@ __all__ = [
     "connector_config",
     "did_you_mean",
     "duration_s",
+    "engine_beside",
     "example",
     "ledger_beside",
     "load",
+    "plain",
     "since_time",
 ]

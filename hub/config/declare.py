@@ -68,13 +68,26 @@ class _Table(BaseModel):
 
 
 class HubSettings(_Table):
-    """The hub itself. Every key has a default; `load` makes paths absolute and fills in `ledger_url`."""
+    """The hub itself. Every key has a default; `load` makes paths absolute and fills in the URLs."""
 
     database_url: DatabaseUrl = Field("sqlite:///hub.db", description="synced data; or postgresql://…")
     ledger_url: DatabaseUrl | None = Field(
         None,
         description="runs, keys and audit; by default ledger.db beside the database",
         examples=["sqlite:///ledger.db"],
+    )
+    engine_url: DatabaseUrl | None = Field(
+        None,
+        description="who works on what; by default engine.db beside the database. Postgres for several workers",
+        examples=["sqlite:///engine.db"],
+    )
+    engine_lease: Annotated[str, AfterValidator(_duration)] = Field(
+        "30s", description="a worker that is silent this long loses its jobs to the others"
+    )
+    audit_key_file: Path | None = Field(
+        None,
+        description="seals the audit; by default audit.key beside the ledger. Best on another disk",
+        examples=["audit.key"],
     )
     mappings_dir: Path = Field(
         Path("mappings"), description="your mappings, <connector>.toml, before the built-in ones"
@@ -97,6 +110,9 @@ class SyncSettings(_Table):
     since: Annotated[str, AfterValidator(_since)] | None = Field(
         None, description="age or date; default: from the beginning", examples=["365d"]
     )
+    fuse: float = Field(
+        0.2, ge=0, le=1, description="share of a table that a full scan may delete at once before it asks a person"
+    )
 
 
 class ConnectionSettings(_Table):
@@ -108,7 +124,7 @@ class ConnectionSettings(_Table):
         None, description="sandbox, proxy or test server", examples=["http://127.0.0.1:9102"]
     )
     sync: SyncSettings = SyncSettings()
-    live_actions: bool = Field(False, description="true permits money to move in a live account")
+    live_actions: bool = Field(False, strict=True, description="true permits money to move in a live account")
     options: dict[str, Any] = Field(default_factory=dict)
     from_environment: frozenset[str] = frozenset()
 

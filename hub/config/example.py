@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from hub.config.declare import ConnectionSettings, HubSettings, SyncSettings
-from hub.config.load import bare
+from hub.config.plain import bare
 
 
 def example(connectors: Mapping[str, type[BaseModel]]) -> str:

@@ -1,21 +1,20 @@
 """Read settings from a file and the environment; tell what is wrong in one line."""
 
-import difflib
 import json
 import logging
 import os
 import re
 import tomllib
-import types
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from hub.config.declare import ConnectionSettings, HasConfig, HubSettings, Settings, SyncSettings
-from hub.errors import ConfigError
+from hub.config.plain import bare, did_you_mean, plain
+from hub.errors import ConfigError, near
 
 log = logging.getLogger("hub.config")
 
@@ -57,7 +56,7 @@ def connector_config(name: str, settings: Settings, connector: type[HasConfig] |
     Relative `Path` fields and SQLite URLs start at the config file. Raises ConfigError naming table and key.
     """
     connection = settings.connections[name]
-    where = f"{settings.path or DEFAULT_FILE}: [connections.{name}]"
+    where = f"{near(settings.path or DEFAULT_FILE)}: [connections.{name}]"
     fields = connector.Config.model_fields
     if connector.Config.model_config.get("extra") == "forbid":
         aliases = [info.alias for info in fields.values() if info.alias]
@@ -66,19 +65,10 @@ def connector_config(name: str, settings: Settings, connector: type[HasConfig] |
     try:
         config = connector.Config.model_validate(options, context={"directory": settings.directory})
     except ValidationError as exc:
-        raise _told(exc, where) from exc
+        raise _told(exc, where, connector.Config) from exc
     _warn_of_literal_secrets(name, connection, fields)
     paths = {key: settings.directory / value for key in fields if isinstance(value := getattr(config, key), Path)}
     return config.model_copy(update=paths) if paths else config
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Give `; did you mean "x"?`, or the list of what is known where nothing is near."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word, names, 1, 0.6)
-    if near:
-        return f'; did you mean "{near[0]}"?'
-    return f"; known: {', '.join(names)}" if names else ""
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -107,7 +97,7 @@ def _override(raw: dict[str, Any], env: Mapping[str, str], where: str) -> None:
         if not variable.startswith(PREFIX) or not rest or not all(rest):
             continue
         table, steps = raw.setdefault(first, {}), list(rest)
-        if first == "connections" and isinstance(table, dict):
+        if first == "connections" and isinstance(table, dict) and steps[0] not in table:
             steps[0] = next((name for name in table if name.replace("-", "_") == steps[0]), steps[0])
         for step in steps[:-1]:
             table = table.setdefault(step, {}) if isinstance(table, dict) else table
@@ -150,20 +140,22 @@ def _expand(value: Any, env: Mapping[str, str] | None, where: str) -> Any:
 def _hub(table: dict[str, Any], directory: Path, env: Mapping[str, str], where: str) -> HubSettings:
     where = f"{where}: [hub]"
     _no_unknown(table, HubSettings.model_fields, where)
-    table = {key: _expand(value, env, f"{where} {key}") for key, value in table.items()}
+    written, table = table, {key: _expand(value, env, f"{where} {key}") for key, value in table.items()}
     try:
         hub = HubSettings.model_validate(table)
     except ValidationError as exc:
-        raise _told(exc, where) from exc
+        raise _told(exc, where, HubSettings) from exc
     for key in ("mappings_dir", "policy"):
         value, default = getattr(hub, key), HubSettings.model_fields[key].default
         if value != default and not (directory / value).exists():
-            raise ConfigError(f"{where} {key}: {value} does not exist (relative paths start at this file)")
+            raise ConfigError(f"{where} {key}: {written[key]} does not exist (relative paths start at this file)")
     url = _absolute_url(hub.database_url, directory)
     return hub.model_copy(
         update={
             "database_url": url,
             "ledger_url": _absolute_url(hub.ledger_url, directory) if hub.ledger_url else ledger_beside(url),
+            "engine_url": _absolute_url(hub.engine_url, directory) if hub.engine_url else engine_beside(url),
+            "audit_key_file": directory / hub.audit_key_file if hub.audit_key_file else None,
             "mappings_dir": directory / hub.mappings_dir,
             "policy": directory / hub.policy,
         }
@@ -181,19 +173,23 @@ def _connection(
     if "connector" not in table:
         raise ConfigError(f'{where} connector: missing; name the plugin, such as connector = "{name}"')
     if isinstance(table.get("sync"), dict):
-        _no_unknown(table["sync"], SyncSettings.model_fields, f"{where} sync")
+        _no_unknown(table["sync"], SyncSettings.model_fields, where, "sync.")
     filled = {key: _expand(value, env, f"{where} {key}") for key, value in table.items()}
     known = {key: filled.pop(key) for key in COMMON_KEYS if key in filled}
-    dynamic = frozenset(key for key in filled if filled[key] != table[key] or _overridden(name, key, env or {}))
+    dynamic = frozenset(
+        key for key, value in (known | filled).items() if value != table[key] or _overridden(name, key, env or {})
+    )
+    if "live_actions" in dynamic:  # the environment has only text
+        known["live_actions"] = {"true": True, "false": False}.get(known["live_actions"], known["live_actions"])
     try:
         found = ConnectionSettings.model_validate(known | {"options": filled, "from_environment": dynamic})
     except ValidationError as exc:
-        raise _told(exc, where) from exc
+        raise _told(exc, where, ConnectionSettings) from exc
     if found.mapping is None:
         return found
     mapping = directory / found.mapping
     if not mapping.is_file():
-        raise ConfigError(f"{where} mapping: {found.mapping} does not exist (relative paths start at this file)")
+        raise ConfigError(f"{where} mapping: {table['mapping']} does not exist (relative paths start at this file)")
     return found.model_copy(update={"mapping": mapping})
 
 
@@ -201,23 +197,20 @@ def _overridden(name: str, key: str, env: Mapping[str, str]) -> bool:
     return f"{PREFIX}CONNECTIONS__{name.replace('-', '_')}__{key}".upper() in env
 
 
-def _no_unknown(table: Iterable[str], known: Iterable[str], where: str) -> None:
+def _no_unknown(table: Iterable[str], known: Iterable[str], where: str, above: str = "") -> None:
     known = tuple(known)
     for key in table:
         if key not in known:
-            raise ConfigError(f"{where} {key}: unknown key{did_you_mean(key, known)}")
+            raise ConfigError(f"{where} {above}{key}: unknown key{did_you_mean(key, known)}")
 
 
-def _told(exc: ValidationError, where: str) -> ConfigError:
-    errors = exc.errors(include_url=False, include_input=False, include_context=False)
-    first = errors[0]
-    key = ".".join(str(step) for step in first["loc"] if not str(step).startswith("function-"))
-    message = (
-        "missing; this connector needs it" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-    )
+def _told(exc: ValidationError, where: str, model: type[BaseModel]) -> ConfigError:
+    errors = exc.errors(include_url=False, include_input=False)
+    key, message = plain(errors, model)
+    needed = "; this connector needs it" if errors[0]["type"] == "missing" else ""
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     spot = f"{where} {key}:" if key else f"{where}:"
-    return ConfigError(" ".join(f"{spot} {message}{more}".split()))
+    return ConfigError(" ".join(f"{spot} {message}{needed}{more}".split()))
 
 
 def _warn_of_literal_secrets(name: str, connection: ConnectionSettings, fields: Mapping[str, Any]) -> None:
@@ -233,14 +226,6 @@ def _url_without_password(value: Any) -> bool:
     return isinstance(value, str) and "://" in value and not urlsplit(value).password
 
 
-def bare(annotation: Any) -> tuple[Any, ...]:
-    if get_origin(annotation) is Annotated:
-        return bare(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, types.UnionType):
-        return tuple(inner for arg in get_args(annotation) for inner in bare(arg))
-    return (annotation,)
-
-
 def _absolute_url(value: Any, directory: Path) -> Any:
     start = "sqlite:///"
     if not isinstance(value, str) or not value.startswith(start) or value[len(start) :] in ("", ":memory:"):
@@ -250,6 +235,14 @@ def _absolute_url(value: Any, directory: Path) -> Any:
 
 def ledger_beside(url: str) -> str:
     """Give the URL of ledger.db beside a SQLite database; on Postgres both live in one database."""
-    if not url.startswith("sqlite:///"):
-        return url
-    return "sqlite:///" + str(Path(url.removeprefix("sqlite:///")).with_name("ledger.db"))
+    return _beside(url, "ledger.db")
+
+
+def engine_beside(url: str) -> str:
+    """Give the URL of engine.db beside a SQLite database; on Postgres both live in one database."""
+    return _beside(url, "engine.db")
+
+
+def _beside(url: str, name: str) -> str:
+    start = "sqlite:///"
+    return start + str(Path(url.removeprefix(start)).with_name(name)) if url.startswith(start) else url

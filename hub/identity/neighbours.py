@@ -7,7 +7,7 @@ from typing import Any
 from hub.identity.rules import Member, is_common, proves
 from hub.records import birth_id
 from hub.store import Sources, Tx
-from hub.store.dialect import ANY, EACH, array
+from hub.store.dialect import ANY, EACH, array, few
 
 _MANY = 64
 """More holders of one value than this are not looked at one by one."""
@@ -27,7 +27,7 @@ CROSS JOIN record AS r ON r.rid = s.rid LEFT JOIN link AS l ON l.rid = r.rid
 def _by_value(inner: str) -> str:
     return f"""
 SELECT wanted.value, {_COLUMNS} FROM {EACH} AS wanted
-CROSS JOIN record AS r ON r.rid IN ({inner} LIMIT {_MANY + 1}) LEFT JOIN link AS l ON l.rid = r.rid
+{few(inner, _MANY + 1)} LEFT JOIN link AS l ON l.rid = r.rid
 """  # noqa: S608
 
 

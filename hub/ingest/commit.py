@@ -1,7 +1,7 @@
 """One page, one transaction."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -16,7 +16,7 @@ from hub.store import Source, Sources, Store, Tx, clock, cursors
 from hub.store.raw import Blocks
 
 if TYPE_CHECKING:
-    from hub.mapping import MappedPage, TableRows
+    from hub.mapping import MappedPage, Row, TableRows
 
 
 @dataclass(frozen=True)
@@ -174,15 +174,32 @@ def _register(work: PageWork, table: "TableRows") -> Source:
 
 def _table(work: PageWork, source: Source, table: "TableRows") -> TableCounts:
     named = () if table.table in work.commit.elements else work.commit.page.deleted
-    absent = {*named, *table.deleted}
+    standing, lost = _standing(table, named)
+    absent = {*named, *table.deleted} & lost
     counts = TableCounts(table.kind, table.read + len(named), skipped=table.skipped)
-    known = rows.known(work.tx, source.id, [*(row.remote_id for row in table.rows), *absent, *table.untaken])
-    counts.changed = rows.write(work, source, [row for row in table.rows if row.remote_id not in absent], known)
-    lost = {remote_id for remote_id in (*absent, *table.untaken) if remote_id in known}
-    buried = gone.bury(work, source, [known[remote_id] for remote_id in lost])
+    known = rows.known(work.tx, source.id, [*(row.remote_id for row in table.rows), *lost])
+    counts.changed = rows.write(work, source, standing, known)
+    buried = gone.bury(work, source, [known[remote_id] for remote_id in lost if remote_id in known])
     counts.deleted = len(absent & (known.keys() | set(table.deleted))) + len(buried - absent)
-    counts.rejected = rejects.write(work, source, table)
+    counts.rejected = rejects.write(work, source, table, named)
     return counts
+
+
+def _standing(table: "TableRows", named: Sequence[str]) -> tuple[list["Row"], set[str]]:
+    """
+    Give the rows that stand, and the ids that are gone or belong to another table now.
+
+    Of a record that the page tells of more than once the last word counts; an id that the page itself names as
+    deleted is gone.
+    """
+    gone_at: dict[str, int] = dict(zip(table.untaken, table.untaken_index, strict=True))
+    for remote_id, index in zip(table.deleted, table.deleted_at, strict=True):
+        gone_at[remote_id] = max(index, gone_at.get(remote_id, -1))
+    absent = set(named)
+    if not gone_at and not absent:
+        return table.rows, absent
+    there = [row for row in table.rows if row.index >= gone_at.get(row.remote_id, -1) and row.remote_id not in absent]
+    return there, absent | (gone_at.keys() - {row.remote_id for row in there})
 
 
 def _sweep(work: PageWork, sources: list[Source], counts: Counts) -> str | None:

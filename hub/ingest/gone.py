@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 _FUSE_ROWS = 10
 _UNMET = """
 SELECT remote_id, rid, mapped_hash, raw_hash, version, read_at, deleted FROM state
-WHERE source_id = ? AND deleted = 0 AND coalesce(seen, 0) <> ? AND read_at < ?
+WHERE source_id = ? AND NOT deleted AND coalesce(seen, 0) < ? AND read_at < ?
 """
-_LIVE = "SELECT count(*) FROM state WHERE source_id = ? AND deleted = 0"
+_LIVE = "SELECT count(*) FROM state WHERE source_id = ? AND NOT deleted"
 
 
 def bury(work: "PageWork", source: Source, stored: Sequence[Known]) -> set[str]:
@@ -26,7 +26,7 @@ def bury(work: "PageWork", source: Source, stored: Sequence[Known]) -> set[str]:
     if not dead:
         return set()
     work.tx.executemany(
-        "UPDATE state SET deleted = 1, read_at = ? WHERE source_id = ? AND remote_id = ?",
+        "UPDATE state SET deleted = TRUE, read_at = ? WHERE source_id = ? AND remote_id = ?",
         [(commit.read_ms, source.id, old.remote_id) for old in dead],
     )
     work.tx.executemany("UPDATE record SET deleted_at = ? WHERE rid = ?", [(commit.read_text, old.rid) for old in dead])
@@ -45,7 +45,7 @@ def sweep(work: "PageWork", source: Source, scan: Scan) -> tuple[int, str | None
     if len(rows) > _FUSE_ROWS and len(rows) > work.commit.fuse * count:
         return 0, (
             f"{source.connection} {source.name}: a full scan did not meet {len(rows)} of {count} records, more than "
-            f"{work.commit.fuse:.0%} at once; nothing was deleted, see that the source is whole"
+            f"{work.commit.fuse:.0%} at once; nothing was deleted, see that the source is whole, or raise sync.fuse"
         )
     return len(bury(work, source, [Known(*row) for row in rows])), None
 

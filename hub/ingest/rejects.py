@@ -1,7 +1,9 @@
 """Records that the mapping could not take: kept with their bytes and the reason, until they map."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hub.ingest.rows import SEEN
 from hub.store import Source, Tx
 from hub.store.dialect import ANY, array
 
@@ -18,22 +20,26 @@ _DROP = f"DELETE FROM reject WHERE source_id = ? AND remote_id IN {ANY}"  # noqa
 _STORED = f"SELECT remote_id, reason, revision, data FROM reject WHERE source_id = ? AND remote_id IN {ANY}"  # noqa: S608
 
 
-def write(work: "PageWork", source: Source, table: "TableRows") -> int:
-    """Store the rejects of a page and drop those of records that map now; give how many there are."""
+def write(work: "PageWork", source: Source, table: "TableRows", named: Sequence[str] = ()) -> int:
+    """
+    Store the rejects of a page; drop those of records that map now, or are gone; give how many there are.
+
+    `named` are ids that the page itself names as deleted.
+    """
     tx, commit = work.tx, work.commit
     if _any(tx, source.id):
-        tx.execute(_DROP, (source.id, array([*(row.remote_id for row in table.rows), *table.deleted, *table.untaken])))
+        settled = [*(row.remote_id for row in table.rows), *table.deleted, *table.untaken, *named]
+        tx.execute(_DROP, (source.id, array(settled)))
     if not table.rejects:
         return 0
-    named = {_name(work, reject): reject for reject in table.rejects}
-    stored = {row[0]: row[1:] for row in tx.execute(_STORED, (source.id, array(named)))}
-    for name, reject in named.items():
+    by_name = {_name(work, reject): reject for reject in table.rejects}
+    stored = {row[0]: row[1:] for row in tx.execute(_STORED, (source.id, array(by_name)))}
+    for name, reject in by_name.items():
         data = work.raws[reject.index]
         if stored.get(name) != (reject.reason, commit.revision, data):
             tx.execute(_PUT, (source.id, name, reject.field, reject.reason, commit.revision, commit.read_ms, data))
     if commit.scan and commit.scan.sweeps:
-        sql = f"UPDATE state SET seen = ? WHERE source_id = ? AND remote_id IN {ANY}"  # noqa: S608
-        tx.execute(sql, (commit.scan.began_at, source.id, array(named)))
+        tx.execute(SEEN, (commit.scan.began_at, source.id, array(by_name)))
     return len(table.rejects)
 
 

@@ -33,21 +33,23 @@ WHERE source_id = ? AND remote_id IN {ANY}
 _NEW_RECORD = """
 INSERT INTO record (updated_at, read_at, status, name, email, phone, number, external_ref, customer, parent, url,
     body, rid, source_id, remote_id, kind, entity_id, head)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, TRUE)
 """
 _NEW_STATE = """
-INSERT INTO state (mapped_hash, raw_hash, version, read_at, seen, block, idx, deleted, source_id, remote_id, rid)
-VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)
+INSERT INTO state (mapped_hash, raw_hash, version, read_at, seen, block, idx, source_id, remote_id, rid, deleted)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, FALSE)
 """
 _RECORD = """
 UPDATE record SET updated_at = ?, read_at = ?, status = ?, name = ?, email = ?, phone = ?, number = ?, external_ref = ?,
     customer = ?, parent = ?, url = ?, body = ?, deleted_at = NULL WHERE rid = ?
 """
 _STATE = """
-UPDATE state SET mapped_hash = ?, raw_hash = ?, version = ?, read_at = ?, seen = coalesce(?, seen), block = ?, idx = ?,
-    deleted = 0 WHERE source_id = ? AND remote_id = ?
+UPDATE state SET mapped_hash = ?, raw_hash = ?, version = ?, read_at = ?,
+    seen = coalesce(max(?, coalesce(seen, 0)), seen), block = ?, idx = ?, deleted = FALSE
+WHERE source_id = ? AND remote_id = ?
 """
-_SEEN = f"UPDATE state SET seen = ? WHERE source_id = ? AND remote_id IN {ANY}"  # noqa: S608
+SEEN = f"UPDATE state SET seen = max(?, coalesce(seen, 0)) WHERE source_id = ? AND remote_id IN {ANY}"  # noqa: S608
+"""What a scan meets. Another process's later scan may have met it already."""
 
 
 def known(tx: Tx, source_id: int, remote_ids: Sequence[str]) -> dict[str, Known]:
@@ -156,7 +158,7 @@ class _Table:
             if values:
                 tx.executemany(sql, values)
         if self.seen and self.met:
-            tx.execute(_SEEN, (self.seen, self.source.id, array(self.met)))
+            tx.execute(SEEN, (self.seen, self.source.id, array(self.met)))
         if self.domains:
             self._write_domains()
         self._note()

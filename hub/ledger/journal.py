@@ -2,12 +2,17 @@
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hub.errors import Conflict, NotFound
+from hub.errors import ConfigError, Conflict, NotFound, Refused
+from hub.ledger import trail
+from hub.ledger.audit import Audit
+from hub.ledger.freezing import frozen_in
+from hub.ledger.questions import Question, ask
 from hub.ledger.rows import (
     OPEN,
     RUN_COLUMNS,
@@ -21,7 +26,7 @@ from hub.ledger.rows import (
     run_of,
     step_of,
 )
-from hub.store import Database, open_database
+from hub.store import Database, Tx
 
 LEASE_S = 300.0
 DUPLICATE_WINDOW_S = 600.0
@@ -40,6 +45,7 @@ _SETTLE = (
     " AND number = ? AND attempt = ? AND state IN ('planned', 'sending', 'unknown')"
 )
 _FINISH = "UPDATE run SET state = ?, result = ?, updated_at = ?, lease_owner = NULL, lease_until = NULL WHERE id = ?"
+_ACTS = frozenset({"running", "needs_approval"})
 Closing = Callable[[Step], tuple[RunState, bytes]]
 
 
@@ -60,7 +66,9 @@ class NewRun:
     """
     A run to be written before anything is sent.
 
-    `intent` names what it would do, to find the same under another key; None where a repeat does no harm.
+    `intent` names what it would do, to find the same under another key; None where a repeat does no harm. `question` is
+    what a person must be asked first. `ceiling_minor` is the money in `currency` that this principal may move in a day;
+    `guarded` runs are refused while money is frozen.
     """
 
     action: str
@@ -79,6 +87,9 @@ class NewRun:
     currency: str | None = None
     steps: tuple[NewStep, ...] = ()
     result: bytes | None = None
+    question: Question | None = None
+    ceiling_minor: int | None = None
+    guarded: bool = False
     id: str = field(default_factory=new_run_id)
 
 
@@ -98,17 +109,33 @@ class Ledger:
     `lease_s` is how long a run belongs to who works it; longer than any one send may take.
     """
 
-    def __init__(self, database: Database, *, lease_s: float = LEASE_S) -> None:
+    def __init__(self, database: Database, *, lease_s: float = LEASE_S, audit_key: Path | None = None) -> None:
         self.database = database
         self.lease_s = lease_s
+        self.audit = Audit(database, key_file=audit_key)
 
     @classmethod
-    def open(cls, url: str, *, lease_s: float = LEASE_S) -> "Ledger":
-        """Open (and where needed create and migrate) the ledger's database."""
-        return cls(open_database(url, branch="ledger"), lease_s=lease_s)
+    def open(cls, url: str, *, lease_s: float = LEASE_S, audit_key: Path | None = None) -> "Ledger":
+        """Open (and where needed create and migrate) the ledger's database; `audit_key` is the file of its key."""
+        database = Database(url, "ledger")
+        try:
+            return cls(database, lease_s=lease_s, audit_key=audit_key)
+        except ConfigError:
+            database.close()
+            raise
 
     def close(self) -> None:
+        """Chain and sign what is waiting, then close the database."""
+        self.audit.close()
         self.database.close()
+
+    @contextmanager
+    def _write(self, *, ends: bool) -> Iterator[Tx]:
+        """Open a write transaction; one that ends a run has the audit's head signed soon after."""
+        with self.database.write() as tx:
+            yield tx
+        if ends:
+            self.audit.sign_soon()
 
     def find(self, principal: str, action: str, key: str) -> Run | None:
         """Give the run that this key names, or None."""
@@ -132,11 +159,11 @@ class Ledger:
             return [run_of(row) for row in tx.execute(f"{sql} ORDER BY id DESC LIMIT {int(limit)}", values).fetchall()]
 
     def waiting(self) -> list[str]:
-        """Name the open runs that nobody works on: what `advance` is for."""
-        free = "(lease_until IS NULL OR lease_until < ?)"
-        sql = f"SELECT id FROM run WHERE state IN ('running', 'unknown') AND {free} ORDER BY id"  # noqa: S608
+        """Name the open runs that nobody works on, those of a process known to be dead among them."""
+        sql = "SELECT id, lease_owner, lease_until FROM run WHERE state IN ('running', 'unknown') ORDER BY id"
         with self.database.read() as tx:
-            return [row[0] for row in tx.execute(sql, (now(),)).fetchall()]
+            rows, at = tx.execute(sql).fetchall(), now()
+        return [id for id, owner, until in rows if until is None or until < at or not _alive(owner)]
 
     def claim(self, new: NewRun, *, owner: str) -> tuple[Run, bool]:
         """
@@ -146,13 +173,15 @@ class Ledger:
         Raises Conflict if the key was used with another body (`idempotency_key_reused`), or if the same was asked
         under another key a moment ago (`possible_duplicate`) and `repeat` is not set.
         """
-        with self.database.write() as tx:
+        with self._write(ends=new.state not in OPEN) as tx:
             where = " WHERE principal = ? AND action = ? AND idempotency_key = ?"
             earlier = _one(tx, where, (new.principal, new.action, new.idempotency_key)) if new.idempotency_key else None
             if earlier is not None:
                 same_body(earlier, new.body_hash)
                 return earlier, False
-            if new.intent and not new.repeat and new.state == "running":
+            if new.state in _ACTS:
+                _may_act(tx, new)
+            if new.intent and not new.repeat and new.state in _ACTS:
                 _no_duplicate(tx, new)
             return self._insert(tx, new, owner), True
 
@@ -163,15 +192,28 @@ class Ledger:
         given["lease_until"] = now(plus_s=self.lease_s) if open_ else None
         tx.execute(_INSERT_RUN, tuple(given.values()))
         run = Run(**given)
-        for number, step in enumerate(new.steps):
-            made: dict[str, Any] = dict.fromkeys(STEP_COLUMNS)
-            made |= {"run_id": new.id, "number": number, "connection": step.connection}
-            made |= {"state": "planned", "attempt": 0, "vendor_key": vendor_key(new.id, number)}
-            made |= {"call": step.call, "updated_at": at}
-            row = tuple(made.values())
-            tx.execute(_INSERT_STEP, row)
-            run.steps.append(step_of(row))
+        run.steps = insert_steps(tx, new.id, new.steps)
+        trail.created(self.audit, tx, run)
+        if new.question is not None:
+            asked = ask(tx, new.id, new.principal, new.question)
+            facts: dict[str, Any] = {"approval": asked.id, "plan_hash": asked.plan_hash, "group": asked.group}
+            self.audit.append(tx, "approval_asked", principal=new.principal, run_id=new.id, **facts)
         return run
+
+    def count(self, action: str, targets: Iterable[str], *, since: str) -> int:
+        """Count the runs of an action on these targets that did something, or may have, since a time."""
+        sql = (
+            "SELECT target_id FROM run WHERE action = ? AND created_at >= ?"
+            " AND state IN ('running', 'succeeded', 'unknown', 'needs_attention')"
+        )
+        wanted = set(targets)
+        with self.database.read() as tx:
+            return sum(row[0] in wanted for row in tx.execute(sql, (action, since)))
+
+    def moved_today(self, principal: str, currency: str) -> int:
+        """Sum up the money in minor units that a principal's runs of today (UTC) move, or may yet move."""
+        with self.database.read() as tx:
+            return _moved_today(tx, principal, currency)
 
     def take(self, run: Run, *, owner: str) -> bool:
         """Take over an open run whose lease has ended or whose owner has died; False where somebody else works it."""
@@ -206,7 +248,9 @@ class Ledger:
                 raise Lost
             until = (now(plus_s=self.lease_s), step.run_id)
             tx.execute("UPDATE run SET state = 'running', lease_until = ? WHERE id = ?", until)
-            return step_of(tx.execute(_STEP_AT, (step.run_id, step.number)).fetchone())
+            sent = step_of(tx.execute(_STEP_AT, (step.run_id, step.number)).fetchone())
+            trail.sending(self.audit, tx, sent)
+            return sent
 
     def settle(self, step: Step, move: Move, *, closing: Closing | None = None) -> Step:
         """
@@ -216,25 +260,63 @@ class Ledger:
         transaction. Raises Lost where the step has moved meanwhile.
         """
         values = (move.state, move.outcome, move.error, now(), step.run_id, step.number, step.attempt)
-        with self.database.write() as tx:
+        with self._write(ends=closing is not None) as tx:
             if not tx.execute(_SETTLE, values).rowcount:
                 raise Lost
             settled = step_of(tx.execute(_STEP_AT, (step.run_id, step.number)).fetchone())
+            trail.settled(self.audit, tx, settled)
             if closing is not None:
                 state, result = closing(settled)
                 tx.execute(_FINISH, (state, result, now(), step.run_id))
+                trail.ended(self.audit, tx, step.run_id, state, result)
             return settled
 
     def finish(self, run_id: str, state: RunState, result: bytes) -> None:
         """Write the run's state and answer, and give its lease back."""
-        with self.database.write() as tx:
+        with self._write(ends=True) as tx:
             tx.execute(_FINISH, (state, result, now(), run_id))
+            trail.ended(self.audit, tx, run_id, state, result)
 
-    def amend(self, run_id: str, state: RunState, result: bytes) -> None:
-        """Replace the answer of a run that is still as it was left: in this state, and in nobody's hands."""
-        sql = "UPDATE run SET result = ? WHERE id = ? AND state = ? AND lease_owner IS NULL"
-        with self.database.write() as tx:
-            tx.execute(sql, (result, run_id, state))
+    def amend(self, run_id: str, state: RunState, result: bytes, *, to: RunState | None = None) -> None:
+        """Replace the answer (and state) of a run that is still as it was left: so, and in nobody's hands."""
+        sql = "UPDATE run SET result = ?, state = ? WHERE id = ? AND state = ? AND lease_owner IS NULL"
+        with self._write(ends=True) as tx:
+            if tx.execute(sql, (result, to or state, run_id, state)).rowcount:
+                trail.amended(self.audit, tx, run_id, to or state, result)
+
+
+def insert_steps(tx: Tx, run_id: str, steps: Iterable[NewStep]) -> list[Step]:
+    """Write a run's steps down as planned."""
+    made = []
+    for number, step in enumerate(steps):
+        values: dict[str, Any] = dict.fromkeys(STEP_COLUMNS)
+        values |= {"run_id": run_id, "number": number, "connection": step.connection}
+        values |= {"state": "planned", "attempt": 0, "vendor_key": vendor_key(run_id, number)}
+        values |= {"call": step.call, "updated_at": now()}
+        row = tuple(values.values())
+        tx.execute(_INSERT_STEP, row)
+        made.append(step_of(row))
+    return made
+
+
+def _may_act(tx: Tx, new: NewRun) -> None:
+    """Look again, in the transaction that makes the run: two at once must not get past what one may not."""
+    if new.guarded and (on := frozen_in(tx)) is not None:
+        raise Refused(f"money is frozen since {on.at} by {on.by}", code="money_frozen", reason=on.reason)
+    if new.ceiling_minor is None or new.amount_minor is None or new.currency is None:
+        return
+    if _moved_today(tx, new.principal, new.currency) + new.amount_minor > new.ceiling_minor:
+        text = f"{new.action}: with this the key would move more {new.currency} today than it may"
+        raise Refused(text, code="daily_ceiling", retry_after_s=None)
+
+
+def _moved_today(tx: Tx, principal: str, currency: str) -> int:
+    sql = (
+        "SELECT COALESCE(SUM(amount_minor), 0) FROM run WHERE principal = ? AND currency = ? AND created_at >= ?"
+        " AND mode = 'execute'"
+        " AND state IN ('running', 'succeeded', 'unknown', 'needs_attention', 'needs_approval', 'reversed')"
+    )
+    return int(tx.execute(sql, (principal, currency, f"{now()[:10]}T00:00:00.000Z")).fetchone()[0])
 
 
 def vendor_key(run_id: str, number: int) -> str:
@@ -288,7 +370,8 @@ def _one(tx: Any, where: str, values: tuple[Any, ...]) -> Run | None:
 def _no_duplicate(tx: Any, new: NewRun) -> None:
     sql = (
         "SELECT id FROM run WHERE principal = ? AND intent = ? AND created_at > ?"
-        " AND state IN ('running', 'succeeded', 'unknown', 'needs_attention') ORDER BY id DESC LIMIT 1"
+        " AND state IN ('running', 'succeeded', 'unknown', 'needs_attention', 'needs_approval')"
+        " ORDER BY id DESC LIMIT 1"
     )
     row = tx.execute(sql, (new.principal, new.intent, now(plus_s=-DUPLICATE_WINDOW_S))).fetchone()
     if row is not None:

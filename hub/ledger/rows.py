@@ -8,10 +8,20 @@ from typing import Any, Literal
 
 import msgspec
 
-RunState = Literal["previewed", "denied", "running", "succeeded", "failed", "unknown", "needs_attention"]
+RunState = Literal[
+    "previewed",
+    "denied",
+    "needs_approval",
+    "running",
+    "succeeded",
+    "failed",
+    "unknown",
+    "needs_attention",
+    "reversed",
+]
 StepState = Literal["planned", "sending", "done", "failed", "absent", "unknown"]
 OPEN: frozenset[str] = frozenset({"running", "unknown"})
-CLOSED: frozenset[str] = frozenset({"previewed", "denied", "succeeded", "failed", "needs_attention"})
+CLOSED: frozenset[str] = frozenset({"previewed", "denied", "succeeded", "failed", "needs_attention", "reversed"})
 
 
 class Step(msgspec.Struct, kw_only=True):

@@ -1,6 +1,6 @@
 """Check a compiled mapping: its laws, and its paths and words against what the vendor describes or was recorded."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ from hub.mapping.compiled import CompiledMapping
 from hub.mapping.emit import fallback
 from hub.mapping.laws import LAWS, Problem, found
 from hub.mapping.paths import Name, dotted, parse_path
-from hub.mapping.spec import REJECT, Entry, From, Object, Rule, Table, When
+from hub.mapping.spec import REJECT, Amount, Entry, From, Object, Refer, Rule, Table, When
 from hub.mapping.words import Place
 
 
@@ -19,34 +19,49 @@ def check(
     *,
     fields: Mapping[str, Sequence[Field]] | None = None,
     samples: Mapping[str, Iterable[bytes | dict[str, Any]]] | None = None,
+    usual: CompiledMapping | None = None,
 ) -> list[Problem]:
     """
     Find what is wrong with a mapping that compiles.
 
     `fields` are what `describe` tells per stream, `samples` recorded raw records; a stream without either is not held
-    against the vendor.
+    against the vendor. `usual` is the connector's own mapping, made for every account: that one account lacks a path of
+    it is no problem.
     """
     problems = [problem for law in LAWS for problem in law(compiled)]
     for stream, known in (fields or {}).items():
         if known:
-            problems += _described(compiled, stream, known)
+            optional = usual.stream(stream).paths if usual is not None and stream in usual.streams() else ()
+            problems += _described(compiled, stream, known, optional)
     for stream, raws in (samples or {}).items():
         problems += _sampled(compiled, stream, raws)
     return problems
 
 
-def _described(compiled: CompiledMapping, stream: str, known: Sequence[Field]) -> Iterator[Problem]:
+def _described(
+    compiled: CompiledMapping, stream: str, known: Sequence[Field], optional: Collection[str]
+) -> Iterator[Problem]:
     tables = [table for table in compiled.tables.values() if table.stream == stream]
     names = {field.name for field in known}
     for table in tables:  # a setting that is a table of names adds members of these names, as legacy's `nest` does
         names |= {name for setting in table.options.values() if isinstance(setting, Mapping) for name in setting}
+    excused = {*optional, *(path for table in tables for path in _alternatives(table, names))}
     for path in compiled.stream(stream).paths if tables else ():
-        if path not in names and _first(path) not in names:
+        if path not in names and _first(path) not in names and path not in excused:
             said = f'path "{path}": the vendor\'s stream {stream} has no such field'
             yield found(compiled, "warning", tables[0].name, "", said)
     for table in tables:
         for entry, rule in _enums(table):
             yield from _total(compiled, table, entry, rule, {field.name: field for field in known})
+
+
+def _alternatives(table: Table, names: Collection[str]) -> Iterator[str]:
+    """Name the paths of lists of which another path is known: one of them is enough."""
+    for entry in table.entries:
+        for rule in _sources(entry.rule):
+            texts = [dotted(path.steps)[-1] for path in rule.paths if path.steps and not path.ups]
+            if not rule.inputs and any(text in names or _first(text) in names for text in texts):
+                yield from texts
 
 
 def _first(path: str) -> str:
@@ -62,6 +77,8 @@ def _enums(table: Table) -> Iterator[tuple[Entry, From]]:
 def _sources(rule: Rule | None) -> Iterator[From]:
     if isinstance(rule, From):
         yield rule
+    elif isinstance(rule, Refer | Amount):
+        yield rule.source
     elif isinstance(rule, When):
         yield from _sources(rule.otherwise)
     elif isinstance(rule, Object):
@@ -80,6 +97,7 @@ def _total(
     listed = set(rule.values if rule.values is not None else (m.value for m in entry.field.enum or ()))
     if isinstance(entry.rule, When):
         listed |= {text for where, _ in entry.rule.cases for test in where for text in test.texts}
+    listed |= {text for test in table.deleted if dotted(test.path.steps) == here for text in test.texts}
     missing = [word for word in field.values if word not in listed]
     if missing:
         becomes = fallback(rule, entry.field)

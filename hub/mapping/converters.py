@@ -237,7 +237,8 @@ def catalogue(plugins: Mapping[str, Callable[..., Any]]) -> dict[str, Converter]
     """
     Give all converters by name, the plugins' among them.
 
-    A plugin's function takes the value and its options as keywords; its attribute `inverse` makes it writable.
+    A plugin's function takes the value and its options as keywords; its attribute `inverse` makes it writable, and
+    `takes = "many"` gives it a list whole, or several inputs.
     """
     return BUILTIN | {name: _plugin(name, function) for name, function in plugins.items() if name not in BUILTIN}
 
@@ -245,4 +246,5 @@ def catalogue(plugins: Mapping[str, Callable[..., Any]]) -> dict[str, Converter]
 def _plugin(name: str, function: Callable[..., Any]) -> Converter:
     options = tuple(inspect.signature(function).parameters)[1:]
     about = re.sub(r"\s+", " ", (inspect.getdoc(function) or "").split("\n\n")[0])
-    return Converter(name, function, options=options, inverse=getattr(function, "inverse", None), about=about)
+    takes: Any = getattr(function, "takes", "one")
+    return Converter(name, function, takes, options, getattr(function, "inverse", None), about)

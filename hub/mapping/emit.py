@@ -83,6 +83,10 @@ class Writer:
         var = self.source(rule, entry, scope)
         if rule.values is None:
             self.coerce(var, entry, done=bool(rule.chain) and rule.chain[-1].converter.name in _TIMES)
+        elif field.many and rule.otherwise is not REJECT:
+            other = None if rule.otherwise is MISSING else rule.otherwise
+            names = self.code.const(dict(rule.values)), self.literal(other)
+            self.code.line(f"if {var} is not None: {var} = meanings({var}, {', '.join(names)})")
         else:
             self.listed(var, rule.values, None if rule.otherwise is MISSING else rule.otherwise, entry)
         if rule.default is not None:
@@ -105,10 +109,10 @@ class Writer:
         else:
             self.code.line(f"if {var} is not None: {var} = {how}({var})")
 
-    def as_text(self, var: str) -> None:
+    def as_text(self, var: str, how: str = "text") -> None:
         """Write what turns a scalar into its JSON text, quickest for what is most frequent."""
         with self.code.block(f"if {var} is not None and {var}.__class__ is not str:"):
-            self.code.line(f"{var} = str({var}) if {var}.__class__ is int else text({var})")
+            self.code.line(f"{var} = str({var}) if {var}.__class__ is int else {how}({var})")
 
     def listed(self, var: str, values: Any, otherwise: Any, entry: Entry) -> None:
         """Write the look-up of a word among `values`."""
@@ -154,7 +158,7 @@ class Writer:
         if entry.field.many:
             self.code.line(f"{var} = refs({var}, {names!r}, {fixed!r})")
             return var
-        self.as_text(var)
+        self.as_text(var, "text" if rule.table is None else "key_text")
         known = ", ".join(f"{name!r}: {value!r}" for name, value in zip(names, fixed, strict=False))
         self.code.line(f"{var} = {{{known}, {names[-1]!r}: {var}}} if {var} else None")
         return var

@@ -130,9 +130,6 @@ def unknown_stays_unknown(compiled: CompiledMapping) -> list[Problem]:
     return problems
 
 
-_NUMBERS = ("9007199254740993", "123456789012345678901", "0.1")
-
-
 def numbers_stay_exact(compiled: CompiledMapping) -> list[Problem]:
     """Keys and money never pass through a float."""
     problems: list[Problem] = []

@@ -14,8 +14,9 @@ from typing import Any
 
 import hub.errors
 from hub.connector import Connector
-from hub.errors import MappingError
-from hub.mapping.words import Place, hint
+from hub.errors import MappingError, near
+from hub.mapping.words import Place, hint, unknown
+from hub.records import Visibility
 
 ENGINE = "1"
 """Part of every revision: raised when the same mapping makes other records than before."""
@@ -51,10 +52,10 @@ def locate(connector: type[Connector], *, mapping: Path | None = None, mappings_
 def read(path: Path) -> Source:
     """Read a mapping file. Raises MappingError if it is missing or not UTF-8."""
     try:
-        return Source(path.read_text("utf-8-sig"), str(path))
+        return Source(path.read_text("utf-8-sig"), near(path))
     except (OSError, UnicodeDecodeError) as exc:
         reason = "is not UTF-8" if isinstance(exc, UnicodeDecodeError) else "cannot be read"
-        raise MappingError(f"{path} {reason}; expected a mapping file (TOML)") from exc
+        raise MappingError(f"{near(path)} {reason}; expected a mapping file (TOML)") from exc
 
 
 def _of_plugin(connector: type[Connector]) -> Source | None:
@@ -100,7 +101,7 @@ def _of_core(name: str) -> Source:
     folders = (_ROOT / "_mappings", _ROOT.parent / "mappings")
     for folder in folders:
         if (path := folder / f"{name}.toml").is_file():
-            return Source(read(path).text, f"mappings/{name}.toml", version)
+            return Source(read(path).text, f"built-in {name}", version)
     known = {path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.toml")}
     said = f'there is no mapping for connector "{name}"; write {name}.toml in mappings_dir, {hint(name, known)}'
     raise MappingError(said)
@@ -129,7 +130,13 @@ def _load(source: Source, resolve: Resolve | None, seen: tuple[str, ...]) -> dic
         raise MappingError(f"{place}: {exc.message}") from exc
     if parent.where in seen:
         place.fail(f"mappings extend each other in a circle: {' → '.join([*seen, parent.where])}")
-    return _without_removed(_overlay(_load(parent, resolve, (*seen, parent.where)), document))
+    below = _load(parent, resolve, (*seen, parent.where))
+    for table, body in document.items():
+        if isinstance(body, dict) and table not in below and table != "actions" and not {"kind", "key"} & body.keys():
+            unknown(Place(source.where).at(table), "table", table, below)
+    merged = _without_removed(_overlay(below, document))
+    _not_widened(source.where, below, merged)
+    return merged
 
 
 _TWICE = re.compile(r"(?:Cannot declare|Cannot overwrite a value|Cannot mutate immutable namespace)(.*)")
@@ -148,6 +155,30 @@ def _toml(source: Source) -> dict[str, Any]:
             said = f"{source.where}: duplicate table or key: {what} is declared twice{line}; keep one"
             raise MappingError(said) from exc
         raise MappingError(f"{source.where}: this is not TOML: {exc}") from exc
+
+
+def _not_widened(file: str, below: dict[str, Any], merged: dict[str, Any]) -> None:
+    """Refuse a file that makes every message of a table public where the mapping it extends looks at the record."""
+    for name, table in merged.items():
+        before, after = _visibility(below.get(name)), _visibility(table)
+        if before is not None and _public(after, before) and not _public(before, before):
+            place = Place(file).at(f"{name}.fields").under("visibility")
+            place.fail("makes every message public, notes of staff too; say which values of the record are public")
+
+
+def _visibility(table: Any) -> Any:
+    fields = table.get("fields") if isinstance(table, dict) else None
+    return fields.get("visibility") if isinstance(fields, dict) else None
+
+
+def _public(rule: Any, before: Any) -> bool:
+    """Say whether a rule is public whatever the record says, or for every word that was listed `before`."""
+    if not isinstance(rule, dict):
+        return False
+    words, listed = rule.get("values"), before.get("values") if isinstance(before, dict) else None
+    if isinstance(words, dict) and isinstance(listed, dict) and listed:
+        return listed.keys() <= words.keys() and set(map(str, words.values())) == {Visibility.public}
+    return rule.get("value") == Visibility.public
 
 
 _DEEP = ("fields", "write")

@@ -68,8 +68,8 @@ def _record(writer: Writer, table: Table, scope: Scope) -> None:
             fetch(code, scope, test.path)
         if table.where:
             with code.block(f"if not ({condition(code, scope, table.where)}):"):
-                code.line("untaken_at.append(n); untaken_index.append(i)")
-                code.line("if k: untaken.append(k)")
+                code.line("untaken_at.append(n)")
+                code.line("if k: untaken.append(k); untaken_index.append(i)")
                 code.line("continue")
         code.line(f"if not k: raise no_key({key})")
         if table.deleted:

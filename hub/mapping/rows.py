@@ -38,7 +38,8 @@ class TableRows:
     One table's share of a page.
 
     `read` counts the stream's records (elements, for a table with `each`). `untaken` are ids that the table's `where`
-    did not take: if they were stored before, they must go. `skipped` counts what no table of the same level took.
+    did not take: if they were stored before, they must go; `untaken_index` and `deleted_at` are the positions of their
+    raw records in the page. `skipped` counts what no table of the same level took.
     """
 
     table: str

@@ -26,16 +26,25 @@ def reason(exc: Exception) -> str:
 
 
 def key_text(value: Any) -> str | None:
-    """Give an id as text: strings as they are, numbers exactly as they came; None for what can be no id."""
+    """
+    Give an id as text; None for what can be no id.
+
+    Strings are as they are, numbers plain digits: 1000, 1000.0 and 1e3 are one id. SQLite's JSON ends at a NUL, so that
+    an id with one could be written but never found again.
+    """
     if value.__class__ is str:
-        return value or None
-    if value is True or value is False or not isinstance(value, (int, Decimal)):
+        return value if value and "\0" not in value else None
+    if value.__class__ is int:
+        return str(value)
+    if not isinstance(value, Decimal) or not value.is_finite() or abs(value.adjusted()) > 40:
         return None
-    return str(value)
+    return str(int(value)) if value == int(value) else format(value, "f")
 
 
 def no_key(value: Any) -> Bad:
     """Say what is wrong with a key."""
+    if isinstance(value, str) and "\0" in value:
+        return Bad("the key holds a NUL character")
     return Bad(f"the key is {shown(value)}; expected a text or a whole number")
 
 
@@ -87,9 +96,16 @@ def texts(value: Any) -> list[Any] | None:
     return several(text, value)
 
 
+def meanings(value: Any, table: dict[str, list[Any]], other: list[Any] | None) -> list[Any] | None:
+    """Look the words of a list (or one word) up; all that they mean together, null where no word means anything."""
+    words = value if value.__class__ is list else [value]
+    found = [table.get(json_text(word), other) for word in words if word is not None]
+    return [item for meaning in found for item in meaning or ()] if any(m is not None for m in found) else None
+
+
 def refs(value: Any, names: tuple[str, ...], fixed: tuple[str, ...]) -> list[dict[str, str]] | None:
     """Give references out of a list, or of one value: `fixed` for all names but the last, which is the value."""
-    found = several(text, value)
+    found = several(key_text if names[-1] == "remote_id" else text, value)
     return None if found is None else [dict(zip(names, (*fixed, item), strict=True)) for item in found if item]
 
 
@@ -137,6 +153,7 @@ __all__ = [
     "json_text",
     "key_text",
     "major",
+    "meanings",
     "minor",
     "no_key",
     "no_meaning",

@@ -12,7 +12,9 @@ _BLOCKS = frozenset(
     "address article blockquote br dd div dl dt h1 h2 h3 h4 h5 h6 hr li ol p pre section table tr ul".split()
 )
 _SILENT = frozenset(("script", "style", "head", "title"))
-_EMAIL = re.compile(r"[^\s@<>\",;:()\[\]\\]+@[^\s@<>\",;:()\[\]\\.]+(?:\.[^\s@<>\",;:()\[\]\\.]+)*")
+_EMAIL = re.compile(
+    r"[^\s\x00-\x1f@<>\",;:()\[\]\\]+@[^\s\x00-\x1f@<>\",;:()\[\]\\.]+(?:\.[^\s\x00-\x1f@<>\",;:()\[\]\\.]+)*"
+)
 _TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
 
 

@@ -66,12 +66,14 @@ def parse_iso(text: str, zone: str | None = None) -> datetime:
 def time(value: Any) -> str | None:
     """Give RFC 3339 UTC for ISO 8601 text; blank is null. Raises ValueError, for numbers too."""
     if value.__class__ is str:
-        if len(value) == 20 and value[19] == "Z" and value[10] == "T" and value[13] == ":":
+        # Salesforce ends every time in .000+0000
+        text: str = f"{value[:19]}Z" if len(value) == 28 and value[19:] == ".000+0000" else value
+        if len(text) == 20 and text[19] == "Z" and text[10] == "T" and text[13] == ":":
             try:
-                _check(value)
+                _check(text)
             except ValueError as exc:
                 raise ValueError(f"{shown(value)} is no time that exists") from exc
-            return value
+            return text
         return iso(parse_iso(value)) if value.strip() else None
     said = 'for numbers say as = "epoch_seconds" or "epoch_millis"'
     raise ValueError(f"a time is ISO 8601 text, found {shown(value)}; {said}")

@@ -36,7 +36,11 @@ class Request:
 
 
 class EffectSeen(msgspec.Struct, kw_only=True, frozen=True):
-    """One change in an outside system. `connector` is the kind of system, `connection` which one."""
+    """
+    One change in an outside system. `connector` is the kind of system, `connection` which one.
+
+    `id` is the hub's own id of a record that was created, where it is known.
+    """
 
     connector: str
     connection: str
@@ -45,6 +49,7 @@ class EffectSeen(msgspec.Struct, kw_only=True, frozen=True):
     op: str
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
+    id: str | None = None
 
 
 class MoneyMoved(msgspec.Struct, kw_only=True, frozen=True):
@@ -55,23 +60,53 @@ class MoneyMoved(msgspec.Struct, kw_only=True, frozen=True):
     direction: Literal["out", "in"] = "out"
 
 
+class Way(msgspec.Struct, kw_only=True, frozen=True):
+    """An action of the catalogue with its input."""
+
+    action: str
+    input: dict[str, Any] = {}
+
+
 class Reversal(msgspec.Struct, kw_only=True, frozen=True):
-    """How this can be undone: `action` in the words of the catalogue."""
+    """
+    How this can be undone: `action` with `input`, then those of `also`, until the time `until`.
+
+    `residue` says in words what stays, or why nothing undoes it.
+    """
 
     possible: bool
     action: str | None = None
+    input: dict[str, Any] | None = None
+    also: list[Way] = []
     until: str | None = None
     residue: str | None = None
 
 
 class PolicySaid(msgspec.Struct, kw_only=True, frozen=True):
-    """The verdict, the rule that gave it, the facts it saw, and what would pass instead."""
+    """
+    The verdict, the rule that gave it, the facts it saw, and what would pass instead.
+
+    `shadow` tells what a rule in shadow would have said; it decided nothing.
+    """
 
     verdict: str
     rule: str
     reason: str | None = None
     facts: dict[str, Any] = {}
     needs: list[str] = []
+    shadow: dict[str, str] | None = None
+
+
+class Approval(msgspec.Struct, kw_only=True, frozen=True):
+    """Who is to decide, until when, and the hash of the plan that they are asked about."""
+
+    id: str
+    group: str
+    state: str
+    expires_at: str
+    four_eyes: bool
+    plan_hash: str
+    decided_by: str | None = None
 
 
 class Upstream(msgspec.Struct, kw_only=True, frozen=True):
@@ -126,6 +161,7 @@ class Result(msgspec.Struct, kw_only=True):
     money: MoneyMoved | None = None
     reversal: Reversal = Reversal(possible=False)
     policy: PolicySaid | None = None
+    approval: Approval | None = None
     error: dict[str, Any] | None = None
     preview: Preview | None = None
     answer: Any = None

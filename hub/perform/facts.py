@@ -3,11 +3,30 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hub.actions import Action, Amount, OrderUpdateShippingAddress, PaymentRefund
+from hub.actions import (
+    Action,
+    Amount,
+    OrderUpdateShippingAddress,
+    PaymentRefund,
+    SubscriptionCancel,
+    SubscriptionChangePlan,
+    SubscriptionChangeQuantity,
+    SubscriptionPause,
+    SubscriptionResume,
+    SubscriptionUncancel,
+)
 from hub.errors import Conflict, Invalid, Refused, Unsupported
 from hub.money import Money
 
-NEEDS_FRESH: tuple[type[Action], ...] = (PaymentRefund, OrderUpdateShippingAddress)
+_SUBSCRIPTION: tuple[type[Action], ...] = (
+    SubscriptionCancel,
+    SubscriptionUncancel,
+    SubscriptionPause,
+    SubscriptionResume,
+    SubscriptionChangePlan,
+    SubscriptionChangeQuantity,
+)
+NEEDS_FRESH: tuple[type[Action], ...] = (PaymentRefund, OrderUpdateShippingAddress, *_SUBSCRIPTION)
 """Actions whose target is read from the vendor before they are decided."""
 
 _DISPUTE_SETTLED = frozenset({"won", "prevented"})
@@ -19,6 +38,8 @@ def completed(action: Action, data: Mapping[str, Any]) -> Action:
         return _refund(action, data)
     if isinstance(action, OrderUpdateShippingAddress):
         _not_shipped(data)
+    if isinstance(action, _SUBSCRIPTION):
+        _not_ended(action, data)
     return action
 
 
@@ -84,6 +105,12 @@ def _not_shipped(data: Mapping[str, Any]) -> None:
     if data.get("status") in ("canceled", "completed"):
         text = f"order.update_shipping_address: the order is {data['status']}"
         raise Conflict(text, code="order_not_changeable", reason=str(data["status"]))
+
+
+def _not_ended(action: Action, data: Mapping[str, Any]) -> None:
+    if data.get("status") in ("canceled", "expired"):
+        text = f"{action.name}: the subscription has ended; a new one is needed"
+        raise Conflict(text, code="subscription_ended", reason=str(data["status"]))
 
 
 def predicted(action: Action, kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:

@@ -1,17 +1,20 @@
 """Check what was asked before anything is looked up: the action, its input, its references, its key."""
 
 import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 from pydantic import ValidationError
 
 from hub.actions import Action, Risk
-from hub.config import did_you_mean
+from hub.config import did_you_mean, plain
 from hub.errors import Invalid, NotFound
 from hub.perform.envelope import Request
+from hub.policy import VERIFICATIONS
 from hub.records import KINDS, PREFIXES
 
 _HUB_ID = re.compile(r"([a-z]{3})_[a-z2-7]{20,30}")
@@ -33,18 +36,22 @@ def parsed(cls: type[Action], given: Any) -> Action:
     if not isinstance(given, Mapping):
         raise Invalid(f"{cls.name}: input: expected an object", field_path="input")
     try:
-        return cls.model_validate(dict(given))
+        action = cls.model_validate(dict(given))
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-        steps = [str(step) for step in first["loc"] if not str(step).startswith("function-")]
-        path = ".".join(["input", *steps])
-        message = first["msg"].removeprefix("Value error, ")
-        hint = did_you_mean(steps[-1], _names(cls)) if first["type"] == "extra_forbidden" and len(steps) == 1 else ""
-        raise Invalid(f"{cls.name}: {path}: {message}{hint}", field_path=path) from exc
+        at, message = plain(exc.errors(include_url=False, include_input=False), cls)
+        path = f"input.{at}" if at else "input"
+        raise Invalid(f"{cls.name}: {path}: {message}", field_path=path) from exc
+    _carried(lambda: (action.model_dump(), action.model_dump(mode="json")), "input")  # the latter makes null of inf
+    return action
 
 
-def _names(cls: type[Action]) -> list[str]:
-    return [info.alias or name for name, info in cls.model_fields.items()]
+def _carried(value: Callable[[], Any], path: str) -> None:
+    """Refuse what no JSON can carry to a vendor and back, before it gets as far as the journal."""
+    try:
+        json.dumps(value(), ensure_ascii=False, allow_nan=False, default=str).encode()
+    except (ValueError, RecursionError) as exc:
+        text = f"{path}: holds half a character, a number that is none, or lists within lists without end"
+        raise Invalid(text, field_path=path) from exc
 
 
 def references(action: Action) -> dict[str, str]:
@@ -91,10 +98,16 @@ def needed_key(request: Request, cls: type[Action]) -> str:
     return request.key
 
 
-def checked_mode(request: Request, cls: type[Action]) -> None:
-    """Refuse an unknown mode."""
+def checked_envelope(request: Request, cls: type[Action]) -> None:
+    """Refuse an unknown mode, and text beside the input that no JSON can carry."""
     if request.mode not in ("preview", "execute"):
         raise Invalid(f'{cls.name}: mode: expected "preview" or "execute"', field_path="mode")
+    level = (request.on_behalf_of or {}).get("verification")
+    if level is not None and level not in VERIFICATIONS:
+        text = f"{cls.name}: on_behalf_of.verification: expected one of {', '.join(VERIFICATIONS)}"
+        raise Invalid(text, field_path="on_behalf_of.verification")
+    for path in ("reason", "on_behalf_of", "agent", "expected_version"):
+        _carried(partial(getattr, request, path), path)
 
 
 def body_hash(request: Request) -> str:

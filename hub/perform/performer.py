@@ -2,42 +2,59 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from hub.access import Principal, allows, require, somewhere
-from hub.actions import Action, CustomerLookup, Risk
-from hub.connections import Connection, Connections
+from hub.actions import Action, CustomerLookup, OrderGet, OrderTrack, Risk
+from hub.connections import Connection, Connections, wall
 from hub.connector import Outcome, Target
 from hub.errors import HubError, Unsupported
-from hub.ledger import Ledger, Lost, NewRun, NewStep, Run, RunState, Step, new_owner, new_run_id, same_body
+from hub.ledger import Ledger, Lost, NewRun, Run, RunState, Step, frozen, new_owner, new_run_id, same_body
 from hub.perform import answers
+from hub.perform.approving import Approving, asked_of, kept_json, question_of, steps_of
 from hub.perform.envelope import Preview, Request, Result, Upstream, stored, told, without_secrets
+from hub.perform.history import History
 from hub.perform.intake import (
     action_class,
     body_hash,
-    checked_mode,
+    checked_envelope,
     intent_of,
     needed_key,
     parsed,
     references,
 )
-from hub.perform.plan import Kept, Plan, Planner, kept, kept_of
+from hub.perform.judging import MONEY, Judge
+from hub.perform.plan import Kept, Plan, Planner, kept_of
+from hub.perform.reversing import Reversing
 from hub.perform.send import caught
-from hub.perform.wall import wall
-from hub.perform.words import call_for, planned_json
+from hub.perform.words import call_for
 from hub.perform.work import IN_FLIGHT, Worker
 from hub.plugins import Plugins
 from hub.policy import Policy
+from hub.records import KINDS, birth_id
 from hub.store import Store
 
 HARMLESS = frozenset({"set", "version", "upsert"})
 """Strategies under which the same action again changes nothing; only others are checked for duplicates."""
 _PAUSE_S = 0.02
+AT_ONCE = 32
+"""How many accepted runs this process works at once."""
 log = logging.getLogger("hub.perform")
+
+
+def _nothing(store: Store, kind: str, filters: Mapping[str, str], limit: int, cursor: str | None) -> bytes:
+    return b'{"data": [], "next_cursor": null}'
+
+
+class PolicySource(Protocol):
+    """Where the policy of the moment comes from."""
+
+    def current(self) -> Policy: ...
 
 
 @dataclass(frozen=True)
@@ -45,13 +62,14 @@ class Neighbours:
     """
     What this room asks of the rooms beside it, which it must not import: `reads` and `sync`.
 
-    `app` hands them over: `reads.resolve_target`, `reads.find_customer`, `reads.get`, `sync.fetch`.
+    `app` hands them over: `reads.resolve_target`, `reads.find_customer`, `reads.get`, `sync.fetch`, `reads.list_`.
     """
 
     resolve_target: Callable[[Store, str, str], list[Target]]
     find_customer: Callable[..., list[str]]
     get: Callable[[Store, str, str], bytes | None]
     fetch: Callable[[Store, Connection, str, list[str]], object]
+    list_: Callable[[Store, str, Mapping[str, str], int, str | None], bytes] = _nothing
 
 
 class Performer:
@@ -62,7 +80,7 @@ class Performer:
         store: Store,
         ledger: Ledger,
         connections: Connections,
-        policy: Policy,
+        policy: PolicySource,
         plugins: Plugins,
         *,
         neighbours: Neighbours,
@@ -75,6 +93,7 @@ class Performer:
         self.neighbours = neighbours
         self.in_flight = IN_FLIGHT
         self.sleep: Callable[[float], None] = time.sleep
+        self._pool = ThreadPoolExecutor(AT_ONCE, "run")
 
     def run(self, request: Request, principal: Principal) -> Result:
         """
@@ -85,7 +104,7 @@ class Performer:
         and the same key may be used again.
         """
         cls = action_class(self.plugins.actions, request.action)
-        checked_mode(request, cls)
+        checked_envelope(request, cls)
         action = parsed(cls, request.input)
         self._may_ask(principal, cls)
         if cls.risk is Risk.R0:
@@ -99,10 +118,6 @@ class Performer:
         """Give the answer of a run as it stands. Raises NotFound."""
         return self._as_it_stands(self.ledger.get(run_id))
 
-    def runs(self, *, limit: int = 50, before: str | None = None, state: str | None = None) -> list[Result]:
-        """List runs, newest first; `before` is the last run id of the page before."""
-        return [self._as_it_stands(run) for run in self.ledger.runs(limit=limit, before=before, state=state)]
-
     def advance(self, run_id: str) -> Result:
         """
         Bring an open run further: the seam for background work, safe to call at any time from anywhere.
@@ -111,18 +126,45 @@ class Performer:
         looked up, never blindly repeated. Raises NotFound for an unknown run.
         """
         run = self.ledger.get(run_id)
+        if run.state == "needs_approval":
+            return self.approving.expire(run)
         owner = new_owner()
-        if run.closed or not self.ledger.take(run, owner=owner):
+        if run.closed or self._stands_still(run) or not self.ledger.take(run, owner=owner):
             return self._as_it_stands(self.ledger.get(run_id))
         return self._work(self.ledger.get(run_id), owner)
 
     def waiting(self) -> list[str]:
         """Name the runs that `advance` should be called for."""
-        return self.ledger.waiting()
+        return [*self.ledger.waiting(), *self.approving.approvals.overdue()]
+
+    @property
+    def approving(self) -> Approving:
+        """The way to decide a run that waits for a person."""
+        return Approving(self.ledger, self._replanned, self._work, self._as_it_stands, self._opening)
+
+    @property
+    def reversing(self) -> Reversing:
+        """The way to undo a run."""
+        return Reversing(self.ledger, self.run)
+
+    def close(self) -> None:
+        """Wait for the runs that are under way here."""
+        self._pool.shutdown(wait=True)
+
+    def _replanned(self, run: Run, principal: Principal) -> Plan:
+        request = asked_of(run)
+        action = parsed(action_class(self.plugins.actions, run.action), request.input)
+        return self._planned(action, request, principal)
+
+    def _stands_still(self, run: Run) -> bool:
+        """Say whether money is frozen for a run that has not been sent yet."""
+        risk = action_class(self.plugins.actions, run.action).risk
+        fresh = all(step.state in ("planned", "done", "failed", "absent") for step in run.steps)
+        return risk in MONEY and fresh and frozen(self.ledger.database) is not None
 
     def _may_ask(self, principal: Principal, cls: type[Action]) -> None:
         scope = f"act:{cls.name}"
-        if cls.risk is Risk.R0 and allows(principal, "read:customer"):
+        if cls.risk is Risk.R0 and allows(principal, f"read:{cls.name.partition('.')[0]}"):
             return
         if not somewhere(principal, scope):
             require(principal, scope)
@@ -136,25 +178,51 @@ class Performer:
         def fetch(connection: Connection, stream: str, ids: list[str]) -> object:
             return near.fetch(self.store, connection, stream, ids)
 
-        return Planner(self.connections, self.policy, resolve, fetch).plan(action, request, principal)
+        return Planner(self.connections, self._judge(), resolve, fetch).plan(action, request, principal)
+
+    def _judge(self) -> Judge:
+        near = self.neighbours
+
+        def get(kind: str, id: str) -> bytes | None:
+            return near.get(self.store, kind, id)
+
+        def list_(kind: str, filters: dict[str, str], cursor: str | None) -> bytes:
+            return near.list_(self.store, kind, filters, 200, cursor)
+
+        history = History(get, list_, self.ledger)
+        return Judge(self.policy.current(), self.connections, self.plugins, self.ledger, history)
 
     def _read(self, action: Action) -> Result:
+        if isinstance(action, (OrderGet, OrderTrack)):
+            found = self._revealed("order", self._orders(action), action)
+            return answers.read(type(action), {"match": _match(found), "orders": found})
         if not isinstance(action, CustomerLookup):
             raise Unsupported(f"{action.name}: nothing here can answer it")
         (how,) = [(name, value) for name, value in action if value is not None]
         ids = self.neighbours.find_customer(self.store, **{how[0].removesuffix("_id"): how[1]})
-        bodies = (self.neighbours.get(self.store, "customer", found) for found in ids)
-        customers = [_revealed(msgspec.json.decode(body), action.reveals) for body in bodies if body is not None]
-        match = "none" if not customers else "one" if len(customers) == 1 else "several"
-        return answers.read(type(action), {"match": match, "customers": customers})
+        found = self._revealed("customer", ids, action)
+        return answers.read(type(action), {"match": _match(found), "customers": found})
+
+    def _orders(self, action: OrderGet | OrderTrack) -> list[str]:
+        if action.order_ref is not None:
+            references(action)
+            targets = self.neighbours.resolve_target(self.store, action.order_ref, "order")
+            return list(dict.fromkeys(target.id for target in targets))
+        page = self.neighbours.list_(self.store, "order", {"number": action.number or ""}, 50, None)
+        return [order["id"] for order in msgspec.json.decode(page)["data"]]
+
+    def _revealed(self, kind: str, ids: Sequence[str], action: Action) -> list[dict[str, Any]]:
+        bodies = (self.neighbours.get(self.store, kind, found) for found in ids)
+        return [_revealed(msgspec.json.decode(body), action.reveals) for body in bodies if body is not None]
 
     def _preview(self, plan: Plan, request: Request, principal: Principal) -> Result:
         """Show what would be sent; the journal keeps that somebody looked, under no key."""
         run_id, requests, errors = new_run_id(), [], []
         for step in plan.steps:
             connection = self.connections.open(step.connection)
-            call = call_for(connection, plan.action, step, run_id=run_id, key=f"hub-{run_id}")
-            request_seen, error = caught(connection, plan.action, call)
+            action = step.acting(plan.action)
+            call = call_for(connection, action, step, run_id=run_id, key=f"hub-{run_id}")
+            request_seen, error = caught(connection, action, call)
             note = error.message if error else "the first write; what follows depends on its answer"
             note = note if request_seen or error else "nothing would be sent"
             requests.append(Upstream(connection=connection.name, request=without_secrets(request_seen), note=note))
@@ -199,18 +267,35 @@ class Performer:
             return self._keep_closed(plan, request, principal, answers.denied(plan, new_run_id()))
         owner = new_owner()
         run, is_new = self.ledger.claim(self._new_run(plan, request, principal), owner=owner)
-        return self._work(run, owner) if is_new else self._replay(run, hashed, request)
+        if not is_new:
+            return self._replay(run, hashed, request)
+        if run.state == "needs_approval":
+            return self._as_it_stands(run)
+        return self._work(run, owner) if request.wait_ms is None else self._accepted(run, owner, request.wait_ms)
+
+    def _accepted(self, run: Run, owner: str, wait_ms: int) -> Result:
+        """Work a run in another thread, and answer as it stands when the caller's patience ends."""
+        working = self._pool.submit(self._work, run, owner)
+        wait([working], timeout=wait_ms / 1000)
+        if working.done():
+            return working.result()
+        return answers.running(run, kept_of(run.plan), action_class(self.plugins.actions, run.action))
 
     def _new_run(self, plan: Plan, request: Request, principal: Principal) -> NewRun:
         amount = (plan.money.amount, plan.money.currency) if plan.money else None
-        marks = (self.connections.open(step.connection).can(plan.action.name) for step in plan.steps)
+        marks = (self.connections.open(s.connection).can(s.acting(plan.action).name) for s in plan.steps)
         harmless = all(mark is not None and mark.idempotency in HARMLESS for mark in marks)
         targets = [f"{s.connection}/{s.target.table}/{s.target.remote_id}" for s in plan.steps if s.target]
+        question = question_of(plan)
         return NewRun(
+            state="needs_approval" if question else "running",
+            question=question,
             idempotency_key=request.key,
             intent=None if harmless else intent_of(plan.action, targets, amount),
             repeat=request.repeat,
-            steps=tuple(NewStep(step.connection, planned_json(step)) for step in plan.steps),
+            guarded=plan.action.risk in MONEY,
+            ceiling_minor=dict(principal.ceilings).get(plan.money.currency) if plan.money else None,
+            steps=steps_of(plan),
             **self._row(plan, request, principal),
         )
 
@@ -220,7 +305,7 @@ class Performer:
             "principal": principal.id,
             "body_hash": body_hash(request),
             "request": msgspec.json.encode(request, enc_hook=str),
-            "plan": msgspec.json.encode(kept(plan), enc_hook=str),
+            "plan": kept_json(plan),
             "connection": plan.steps[0].connection,
             "target_id": plan.target[1] if plan.target else None,
             "amount_minor": plan.money.amount if plan.money else None,
@@ -264,7 +349,17 @@ class Performer:
     def _answer(self, run: Run, plan: Kept) -> Result:
         settings = self.connections.settings.connections
         connectors = {name: found.connector for name, found in settings.items()}
-        return answers.answer(run, plan, action_class(self.plugins.actions, run.action), connectors=connectors)
+        action = action_class(self.plugins.actions, run.action)
+        return answers.answer(run, plan, action, connectors=connectors, made=self._made)
+
+    def _made(self, connection: str, effect: Mapping[str, Any], touched: Sequence[Sequence[str]]) -> str | None:
+        """Give the hub id of what was created, as it will be when it is read; linked kinds may be joined instead."""
+        tables = self.connections.open(connection).mapping.tables.values()
+        for stream, remote_id in touched if effect["op"] == "create" else ():
+            found = [table for table in tables if table.stream == stream]
+            if remote_id == effect["remote_id"] and len(found) == 1 and not KINDS[found[0].kind].linked:
+                return birth_id(found[0].kind, connection, found[0].name, remote_id)
+        return None
 
     def _read_back(self, connection: Connection, outcome: Outcome) -> list[str]:
         """Fetch what an action touched. The effect is there whatever happens here, so a failure is only told."""
@@ -274,7 +369,7 @@ class Performer:
         missed = []
         for stream, ids in streams.items():
             try:
-                with wall(connection.name, f"reading {stream} anew"):
+                with wall(f"{connection.name}: reading {stream} anew"):
                     self.neighbours.fetch(self.store, connection, stream, ids)
             except HubError as exc:
                 missed.append(f"done, but not read back yet: {exc.message}")
@@ -291,12 +386,23 @@ class Performer:
         result.replayed = True
         return result
 
+    def _opening(self, run: Run) -> Result:
+        action = action_class(self.plugins.actions, run.action)
+        return answers.opening(action, kept_of(run.plan), status=run.state, run_id=run.id)
+
     def _as_it_stands(self, run: Run) -> Result:
+        if run.state == "needs_approval":
+            action, approval = action_class(self.plugins.actions, run.action), self.approving.approvals.of(run.id)
+            return answers.waiting(run, kept_of(run.plan), action, approval)
         if run.closed and run.result is not None:
             return stored(run.result)
         if run.state == "unknown" and run.result is not None and run.lease_owner is None:
             return stored(run.result)
         return answers.running(run, kept_of(run.plan), action_class(self.plugins.actions, run.action))
+
+
+def _match(found: Sequence[Any]) -> str:
+    return "none" if not found else "one" if len(found) == 1 else "several"
 
 
 def _revealed(body: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:

@@ -6,23 +6,24 @@ A plan is complete before the journal sees it; nothing has been sent by then but
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from hub.access import Principal, require
-from hub.actions import Action, CustomerUpdate, Risk, TicketCreate
-from hub.connections import Connection, Connections
+from hub.actions import Action, CreditGrant, CustomerUpdate, TicketCreate
+from hub.config import did_you_mean
+from hub.connections import Connection, Connections, wall
 from hub.connector import Target
-from hub.errors import ConfigError, Conflict, HubError, Invalid, MappingError, NotFound, Unsupported
+from hub.errors import ConfigError, HubError, Invalid, MappingError, NotFound, Unsupported
 from hub.money import Money
 from hub.perform import facts
 from hub.perform.envelope import Predicted, Request, plain
 from hub.perform.intake import references
-from hub.perform.wall import wall
-from hub.perform.words import Planned, Words, words_for
-from hub.policy import Facts, Policy, Verdict, decide
+from hub.perform.judging import Judge
+from hub.perform.words import Part, Planned, Words, words_for
+from hub.policy import Verdict
 
 Resolve = Callable[[str, str], list[Target]]
 Fetch = Callable[[Connection, str, list[str]], object]
@@ -47,9 +48,9 @@ class Plan:
 class Planner:
     """Makes plans; `resolve` finds the records of a reference, `fetch` reads some anew."""
 
-    def __init__(self, connections: Connections, policy: Policy, resolve: Resolve, fetch: Fetch) -> None:
+    def __init__(self, connections: Connections, judge: Judge, resolve: Resolve, fetch: Fetch) -> None:
         self.connections = connections
-        self.policy = policy
+        self.judge = judge
         self.resolve = resolve
         self.fetch = fetch
 
@@ -71,7 +72,8 @@ class Planner:
             facts.same_version(action, data, request.expected_version)
             action = facts.completed(action, data)
         steps = self._steps(action, chosen, request, warnings)
-        verdict = self._verdict(action, [connection for connection, _ in chosen], principal)
+        steps += self._parts(action, chosen, warnings)
+        verdict = self.judge.verdict(action, steps, request, principal)
         first = next((t for _, t in chosen if t is not None), None)
         return Plan(
             action,
@@ -88,17 +90,30 @@ class Planner:
         reference = references(action)[action.on.field]
         found = self.resolve(reference, action.on.kind)
         if not found:
+            self._known_connection(action, reference)
             raise _unknown(action)
-        if "/" not in reference or isinstance(action, (CustomerUpdate, TicketCreate)):
+        if "/" not in reference:
             return found
-        connection, remote_id = reference.partition("/")[0], reference.rpartition("/")[2]
-        return [t for t in found if (t.connection, t.remote_id) == (connection, remote_id)] or found
+        meant = (reference.partition("/")[0], reference.rpartition("/")[2])
+        named = [t for t in found if (t.connection, t.remote_id) == meant]
+        others = [t for t in found if t not in named]
+        return named + others if isinstance(action, (CustomerUpdate, TicketCreate)) else named or others
+
+    def _known_connection(self, action: Action, reference: str) -> None:
+        """Say so where a reference names a connection that is not configured."""
+        name, slash, _ = reference.partition("/")
+        if slash and name not in self.connections.names():
+            text = f"{action.name}: there is no connection {name[:60]}{did_you_mean(name, self.connections.names())}"
+            field = f"input.{action.on.field}" if action.on else "input"
+            raise NotFound(text, code="unknown_connection", field_path=field)
 
     def _chosen(
         self, action: Action, targets: Sequence[Target], warnings: list[str]
     ) -> list[tuple[Connection, Target | None]]:
         if isinstance(action, TicketCreate):
             return [self._where_to_open(action, targets)]
+        if isinstance(action, CreditGrant) and action.connection is not None:
+            targets = [t for t in targets if t.connection == action.connection]
         able = [(self.connections.open(t.connection), t) for t in targets if self._can(t.connection, action)]
         if isinstance(action, CustomerUpdate):
             return self._customer_targets(action, able, targets, warnings)
@@ -112,7 +127,8 @@ class Planner:
         return list(able)
 
     def _can(self, connection: str, action: Action) -> bool:
-        return connection in self.connections.names() and self.connections.open(connection).can(action.name) is not None
+        name = action.needs or action.name
+        return connection in self.connections.names() and self.connections.open(connection).can(name) is not None
 
     def _able(self, action: Action) -> list[str]:
         """Name the connections that can do it; one that does not even open can do nothing."""
@@ -163,10 +179,32 @@ class Planner:
             raise NotFound(text, code="customer_not_there", field_path="input.customer_ref")
         return self.connections.open(here[0]), next(t for t in targets if t.connection == here[0])
 
+    def _parts(
+        self, action: Action, chosen: Sequence[tuple[Connection, Target | None]], warnings: list[str]
+    ) -> list[Planned]:
+        """Plan the steps of an action that is made of others; what a system cannot do is left out and told."""
+        steps: list[Planned] = []
+        for connection, target in chosen if action.needs is not None else ():
+            for part in action.parts(target.id if target else ""):
+                if connection.can(part.name) is None:
+                    warnings.append(f"{connection.name}: cannot do {part.name}; left out")
+                    continue
+                try:
+                    words = words_for(connection, part, target)
+                except (Unsupported, MappingError):
+                    if part.name == action.needs:
+                        raise
+                    warnings.append(f"{connection.name}: {part.name} cannot be written there; left out")
+                    continue
+                step = _planned(part, connection, target, words=words, version=None)
+                step.part = Part(name=part.name, input=part.model_dump(mode="json", by_alias=True, exclude_none=True))
+                steps.append(step)
+        return steps
+
     def _fresh(self, action: Action, connection: Connection, target: Target | None) -> Target | None:
         if target is None or connection.connector.method("fetch", target.stream) is None:
             return target
-        with wall(connection.name, f"reading {target.kind} anew"):
+        with wall(f"{connection.name}: reading {target.kind} anew"):
             self.fetch(connection, target.stream, [target.remote_id])
         found = self.resolve(f"{target.connection}/{target.stream}/{target.remote_id}", target.kind)
         same = (target.connection, target.stream, target.remote_id)
@@ -183,7 +221,9 @@ class Planner:
         warnings: list[str],
     ) -> list[Planned]:
         lenient = isinstance(action, CustomerUpdate) and action.targets is None
-        steps = []
+        steps: list[Planned] = []
+        if action.needs is not None:
+            return steps
         for connection, target in chosen:
             try:
                 words = words_for(connection, action, target, lenient=lenient)
@@ -197,43 +237,6 @@ class Planner:
         if not steps:
             raise Unsupported(f"{action.name}: no connection can write these changes")
         return steps
-
-    def _verdict(self, action: Action, where: Sequence[Connection], principal: Principal) -> Verdict:
-        verdict: Verdict | None = None
-        for connection in where:
-            live = self._live(action, connection)
-            seen = Facts(connection.name, action.amount_of_money, live, principal.name)
-            verdict = decide(self.policy, type(action), seen)
-            if verdict.verdict == "allow" and live and not connection.live_actions:
-                verdict = _live_money_off(action, connection, verdict)
-            if verdict.verdict == "deny":
-                return verdict
-        if verdict is None:
-            raise Conflict(f"{action.name}: there is nothing to do")
-        return verdict
-
-    def _live(self, action: Action, connection: Connection) -> bool | None:
-        money = action.risk in (Risk.R3, Risk.R4)
-        asked = any(p.key == "live" for rule in self.policy.rules if rule.about(type(action)) for p in rule.when)
-        if not money and not asked:
-            return None
-        if connection.checked is None:
-            with wall(connection.name, "check"):
-                return self.connections.check(connection.name).live
-        return connection.checked.live
-
-
-def _live_money_off(action: Action, connection: Connection, verdict: Verdict) -> Verdict:
-    if action.risk not in (Risk.R3, Risk.R4):
-        return verdict
-    return replace(
-        verdict,
-        verdict="deny",
-        rule="live_actions",
-        reason=f"{connection.name} is a live account, and live money is off there",
-        needs=(f"live_actions = true under [connections.{connection.name}]",),
-        next_actions=(),
-    )
 
 
 def _unknown(action: Action) -> HubError:

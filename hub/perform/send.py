@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.actions import Action
-from hub.connections import Connection
+from hub.connections import Connection, wall, wrapped
 from hub.connector import Absent, Call, CannotTell, Found, Outcome
 from hub.errors import (
     Conflict,
@@ -19,7 +19,6 @@ from hub.errors import (
     Unknown,
     Unsupported,
 )
-from hub.perform.wall import wall, wrapped
 from hub.transport import Captured, Flight, capturing, was_sent, watch
 
 _DEFINITE = (Conflict, Invalid, NotFound, NotSent, RateLimited, Refused, Unauthorized, Unsupported)
@@ -59,7 +58,7 @@ def attempt(connection: Connection, action: Action, call: Call) -> Done | Failed
         except HubError as exc:
             return _judged(exc, exc, flights)
         except Exception as exc:  # noqa: BLE001 - the wall around connector calls
-            return _judged(wrapped(exc, connection.name, action.name), exc, flights)
+            return _judged(wrapped(exc, f"{connection.name}: {action.name}"), exc, flights)
     if not isinstance(outcome, Outcome):
         error = HubError(f"{connection.name}: {action.name}: the connector gave no Outcome", code="connector_failed")
         return _judged(error, error, flights)
@@ -94,7 +93,7 @@ def ask(connection: Connection, action: Action, call: Call) -> Found | Absent | 
     if method is None:
         return CannotTell("this connector has no way to look it up")
     try:
-        with wall(connection.name, f"looking up {action.name}"):
+        with wall(f"{connection.name}: looking up {action.name}"):
             found = method(action, call)
     except HubError as exc:
         return CannotTell(exc.message)
@@ -107,7 +106,7 @@ def caught(connection: Connection, action: Action, call: Call) -> tuple[dict[str
     """Let the connector act in a preview: give the first write it would send, or the error it would end with."""
     method = _method(connection, action)
     try:
-        with capturing(), wall(connection.name, f"previewing {action.name}"):
+        with capturing(), wall(f"{connection.name}: previewing {action.name}"):
             method(action, call)
     except Captured as stopped:
         return stopped.request, None

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from hub.actions import Action
+from hub.actions import CATALOGUE, Action
 from hub.connections import Connection
 from hub.connector import Call, Target, Verb
 from hub.errors import MappingError, Unsupported
@@ -29,11 +29,25 @@ class Words:
     left_out: tuple[str, ...] = ()
 
 
+class Part(msgspec.Struct, kw_only=True):
+    """
+    What a step of a composite action does: an action of its own, by name and input.
+
+    `after` is the number of the step that must be done first; with `made` the target is the record that it created.
+    """
+
+    name: str
+    input: dict[str, Any]
+    after: int | None = None
+    made: str | None = None
+
+
 class Planned(msgspec.Struct, kw_only=True):
     """
     One step as the journal keeps it: all that a call needs, so that a restart sends the same again.
 
-    `context` holds the values of a legacy verb, null where the mapping has none for this action.
+    `context` holds the values of a legacy verb, null where the mapping has none for this action. `part` is set where
+    the step does another action than the run's.
     """
 
     connection: str
@@ -44,8 +58,14 @@ class Planned(msgspec.Struct, kw_only=True):
     expected_version: str | None
     context: dict[str, Any] | None
     changes: list[Predicted] = []
+    part: Part | None = None
+
+    def acting(self, action: Action) -> Action:
+        """Give the action of this step: the run's own, or the part of it that this step does."""
+        return action if self.part is None else _PARTS[self.part.name].model_validate(self.part.input)
 
 
+_PARTS = {action.name: action for action in CATALOGUE}
 _PLANNED = msgspec.json.Decoder(Planned)
 
 

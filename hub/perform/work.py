@@ -70,7 +70,8 @@ class Work:
             self._done(answer.outcome)
             return
         absent = isinstance(answer, Absent) and trust_absent
-        if may_resend and (absent or (doubt.resend and self._key_still_known())):
+        again = doubt.resend and self._key_still_known() and not isinstance(answer, Absent)
+        if may_resend and (absent or again):
             self.step = self.ledger.begin(self.step, owner=self.owner, again=True)
             self._take(attempt(self.connection, self.action, self.call), may_resend=False)
             return
@@ -124,8 +125,9 @@ class Worker:
         open_steps = [step for step in run.steps if step.state not in ("done", "failed", "absent")]
         for step in open_steps:
             planned, connection = planned_of(step.call), self.opener(step.connection)
-            call = call_for(connection, action, planned, run_id=run.id, key=step.vendor_key)
-            work = Work(self.ledger, self.owner, connection, action, step, call, self.in_flight)
+            acting = planned.acting(action)
+            call = call_for(connection, acting, planned, run_id=run.id, key=step.vendor_key)
+            work = Work(self.ledger, self.owner, connection, acting, step, call, self.in_flight)
             work.closing = closing if step is open_steps[-1] else None
             work.go()
             run.steps[step.number] = work.step

@@ -4,7 +4,7 @@ from typing import Any
 
 from hub.store import Store, clock, cursors
 
-_COUNTS = "SELECT source_id, count(*), sum(deleted) FROM state GROUP BY source_id"
+_COUNTS = "SELECT source_id, count(*), count(*) FILTER (WHERE deleted) FROM state GROUP BY source_id"
 _REJECTS = "SELECT source_id, count(*) FROM reject GROUP BY source_id"
 
 
@@ -16,7 +16,7 @@ def freshness(store: Store) -> dict[str, dict[str, dict[str, Any]]]:
     """
     with store.read() as tx:
         sources = store.sources(tx)
-        rows = {row[0]: (row[1], row[2] or 0) for row in tx.execute(_COUNTS)}
+        rows = {row[0]: (row[1], row[2]) for row in tx.execute(_COUNTS)}
         rejects = dict(tx.execute(_REJECTS).fetchall())
         positions = cursors.positions(tx)
     found: dict[str, dict[str, dict[str, Any]]] = {}

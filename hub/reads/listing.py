@@ -132,7 +132,9 @@ def _keyset(query: Query, cursor: str | None) -> None:
         ascending, updated_at, rid = json.loads(base64.urlsafe_b64decode(cursor.encode()))
         if ascending is not query.ascending or not isinstance(updated_at, str) or not isinstance(rid, int):
             raise ValueError("of another list")
-    except (ValueError, TypeError, binascii.Error) as exc:
+        updated_at.encode()
+        rid.to_bytes(8, "big", signed=True)
+    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as exc:
         raise Invalid(
             "cursor: expected next_cursor of the page before, with the same filters", field_path="cursor"
         ) from exc
@@ -146,9 +148,9 @@ def _cursor(query: Query, row: tuple[str, str, int]) -> str:
 def _time(name: str, value: str) -> str:
     try:
         moment = datetime.fromisoformat(value.strip())
-    except ValueError as exc:
+        return clock.text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError) as exc:  # the first and the last day have no time in UTC everywhere
         raise Invalid(f"{name}: expected a time such as 2026-01-31T08:00:00Z", field_path=name) from exc
-    return clock.text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _status(kind: str, value: str) -> str:

@@ -1,7 +1,7 @@
 """For authors of sandboxes: the frame, and the one world that all sandboxes imitate."""
 
-from hub.sandbox.server import Entry, Fault, Request, Response, Sandbox, route
-from hub.sandbox.world import (
+from hub.sandbox.deliveries import Deliveries
+from hub.sandbox.inhabitants import (
     Comment,
     Company,
     Dispute,
@@ -13,12 +13,14 @@ from hub.sandbox.world import (
     Staff,
     Subscription,
     Ticket,
-    World,
 )
+from hub.sandbox.server import Entry, Fault, Request, Response, Sandbox, route
+from hub.sandbox.world import World
 
 __all__ = [
     "Comment",
     "Company",
+    "Deliveries",
     "Dispute",
     "Entry",
     "Fault",

@@ -35,9 +35,9 @@ class Fault:
     """
     What to do to the next `times` requests whose "METHOD /path" starts with or matches `match`.
 
-    `do` is status:N, slow:Ns, drop_before (nothing happens, no answer), drop_after (it happens, no answer), html or
-    truncate (the answer is spoilt), cut (the connection breaks within the answer); duplicate_webhook, reorder_webhook
-    and ignore_keys are acted out by the sandbox.
+    `do` is status:N, slow:Ns, late:Ns (it happens at once, the answer comes late), drop_before (nothing happens, no
+    answer), drop_after (it happens, no answer), html or truncate (the answer is spoilt), cut (the connection breaks
+    within the answer); duplicate_webhook, reorder_webhook and ignore_keys are acted out by the sandbox.
     """
 
     match: str
@@ -116,7 +116,7 @@ class Sandbox:
         self.lock = threading.RLock()
         self.ledger: list[Entry] = []
         self.faults: list[Fault] = []
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
         self._routes = [
             (method, pattern, name)
             for name in dir(type(self))
@@ -147,14 +147,14 @@ class Sandbox:
         """Answer a fault `status:…`, in the vendor's own form."""
         return self.throttled(request) if status == 429 else Response({"error": f"fault {status}"}, status)
 
-    def faulty(self, do: str, request: Request) -> bool:
-        """Take one fault of this sort for this request, if one is set (for faults that a route acts out)."""
+    def faulty(self, do: str, request: Request) -> str | None:
+        """Take one fault of this sort for this request, if one is set; give it whole ("status:503")."""
         with self.lock:
             for fault in self.faults:
-                if fault.do == do and fault.times > 0 and _matches(fault.match, request):
+                if do in (fault.do, fault.do.split(":")[0]) and fault.times > 0 and _matches(fault.match, request):
                     fault.times -= 1
-                    return True
-        return False
+                    return fault.do
+        return None
 
     @property
     def url(self) -> str:
@@ -162,7 +162,7 @@ class Sandbox:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def start(self) -> "Sandbox":
-        self._server = _Server(("127.0.0.1", self.port), _handler(self))
+        self._server = _Server(self)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
@@ -239,6 +239,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        super().__init__(("127.0.0.1", sandbox.port), _Exchange)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay silent when a client went away; anything else is a fault of the sandbox and is told."""
         import sys
@@ -252,68 +256,66 @@ def _matches(match: str, request: Request) -> bool:
     return what.startswith(match) or re.search(match, what) is not None
 
 
-def _handler(sandbox: Sandbox) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+class _Exchange(BaseHTTPRequestHandler):
+    """One request with its answer, as the faults that are set let it be."""
 
-        def log_message(self, *_: object) -> None: ...
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
 
-        def read(self) -> Request:
-            parts = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            headers = {k.lower(): v for k, v in self.headers.items()}
-            return Request(self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), headers, body)
+    def log_message(self, *_: object) -> None: ...
 
-        def take(self, request: Request, kinds: tuple[str, ...]) -> str | None:
-            with sandbox.lock:
-                for fault in sandbox.faults:
-                    if fault.times > 0 and fault.do.split(":")[0] in kinds and _matches(fault.match, request):
-                        fault.times -= 1
-                        return fault.do
-            return None
+    def serve(self) -> None:
+        sandbox, request = self.server.sandbox, self.read()
+        if request.path.startswith("/_sandbox/"):
+            return self.reply(sandbox.admin(request))
+        if slow := sandbox.faulty("slow", request):
+            time.sleep(float(slow.split(":")[1].rstrip("s")))
+        if sandbox.faulty("drop_before", request):
+            sandbox.book(request)
+            return self.hang_up()
+        if status := sandbox.faulty("status", request):
+            response = sandbox.failed(request, int(status.split(":")[1]))
+            sandbox.book(request, response.status)
+            return self.reply(response)
+        response = sandbox.answer(request)
+        if late := sandbox.faulty("late", request):
+            time.sleep(float(late.split(":")[1].rstrip("s")))
+        if sandbox.faulty("drop_after", request):
+            return self.hang_up()
+        return self.reply(_spoilt(sandbox, request, response), cut=sandbox.faulty("cut", request) is not None)
 
-        def hang_up(self) -> None:
-            self.close_connection = True
-            self.connection.close()
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = serve
 
-        def serve(self) -> None:
-            request = self.read()
-            if request.path.startswith("/_sandbox/"):
-                return self.reply(sandbox.admin(request))
-            if slow := self.take(request, ("slow",)):
-                time.sleep(float(slow.split(":")[1].rstrip("s")))
-            if self.take(request, ("drop_before",)):
-                sandbox.book(request)
-                return self.hang_up()
-            if status := self.take(request, ("status",)):
-                response = sandbox.failed(request, int(status.split(":")[1]))
-                sandbox.book(request, response.status)
-                return self.reply(response)
-            response = sandbox.answer(request)
-            if self.take(request, ("drop_after",)):
-                return self.hang_up()
-            if self.take(request, ("html",)):
-                page = b"<!DOCTYPE html><html><body>Down for maintenance</body></html>"
-                response = Response(page, 200, {"Content-Type": "text/html"})
-            elif self.take(request, ("truncate",)):
-                response = Response(response.payload()[: len(response.payload()) // 2], response.status)
-            return self.reply(response, cut=bool(self.take(request, ("cut",))))
+    def read(self) -> Request:
+        parts = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {k.lower(): v for k, v in self.headers.items()}
+        return Request(self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), headers, body)
 
-        def reply(self, response: Response, *, cut: bool = False) -> None:
-            payload = response.payload()
-            self.send_response(response.status)
-            headers = {"Content-Type": "application/json; charset=utf-8", **response.headers}
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(payload[: len(payload) // 2] if cut else payload)
-            if cut:
-                self.wfile.flush()
-                self.hang_up()
+    def reply(self, response: Response, *, cut: bool = False) -> None:
+        payload = response.payload()
+        self.send_response(response.status)
+        headers = {"Content-Type": "application/json; charset=utf-8", **response.headers}
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(payload)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(payload[: len(payload) // 2] if cut else payload)
+        if cut:
+            self.wfile.flush()
+            self.hang_up()
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = serve
+    def hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.close()
 
-    return Handler
+
+def _spoilt(sandbox: Sandbox, request: Request, response: Response) -> Response:
+    if sandbox.faulty("html", request):
+        page = b"<!DOCTYPE html><html><body>Down for maintenance</body></html>"
+        return Response(page, 200, {"Content-Type": "text/html"})
+    if sandbox.faulty("truncate", request):
+        return Response(response.payload()[: len(response.payload()) // 2], response.status)
+    return response

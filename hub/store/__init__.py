@@ -1,15 +1,15 @@
 """
 Databases, transactions, migrations, records, cursors: what is kept, and how it is written.
 
-`Store` is hub.db: what was synced. The ledger opens its own file with `open_database(url, "ledger")`.
+`Store` is what was synced (hub.db). The ledger opens its own with `Database(url, "ledger")`.
 """
 
 from contextlib import AbstractContextManager
 
-from hub.store.database import Branch, Database, Tx, open_database
+from hub.store.database import Branch, Database, Tx, is_postgres, version
 from hub.store.sources import Source, Sources
 
-__all__ = ["Branch", "Database", "Source", "Sources", "Store", "Tx", "open_database"]
+__all__ = ["Branch", "Database", "Source", "Sources", "Store", "Tx", "is_postgres", "version"]
 
 
 class Store:
@@ -20,9 +20,9 @@ class Store:
         self._sources = Sources()
 
     @classmethod
-    def open(cls, url: str, *, read_only: bool = False) -> "Store":
-        """Open hub.db, creating and migrating it on first use. Raises ConfigError, Temporary."""
-        return cls(open_database(url, "hub", read_only=read_only))
+    def open(cls, url: str) -> "Store":
+        """Open the database, creating and migrating it on first use. Raises ConfigError, Temporary."""
+        return cls(Database(url, "hub"))
 
     def write(self) -> AbstractContextManager[Tx]:
         """Open a write transaction (see Database.write)."""
@@ -37,14 +37,6 @@ class Store:
         if not self._sources.current(tx):
             self._sources = Sources.load(tx)
         return self._sources
-
-    def upgrade(self) -> None:
-        """Bring the database to the newest version."""
-        self.database.upgrade()
-
-    def version(self) -> str | None:
-        """Name the migration the database is at."""
-        return self.database.version()
 
     def close(self) -> None:
         """Close all connections to the database."""

@@ -1,6 +1,16 @@
-"""What SQLite says in its own way. Another database brings its own words for the same."""
+"""
+What SQLite says in its own way, and the same in Postgres's words.
 
+Rooms write their SQL once, for SQLite, with the words below where the two differ; `for_postgres` says it again. Apart
+from these, statements keep to what both understand.
+"""
+
+import re
+import zlib
 from collections.abc import Iterable
+from functools import lru_cache
+from itertools import count
+from typing import NamedTuple
 
 import msgspec
 
@@ -8,9 +18,24 @@ ANY = "(SELECT value FROM json_each(?))"
 """Membership of a list given as one parameter: `id IN {ANY}` with `array(ids)`."""
 
 EACH = "json_each(?)"
-"""The same list as rows with a column `value`: `FROM {EACH} AS wanted`."""
+"""The same list, of texts, as rows with a column `value`: `FROM {EACH} AS wanted`."""
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Array(str):
+    """A list as one parameter: JSON text, which remembers what it was made of."""
+
+    __slots__ = ("values",)
+    values: list[str] | list[int]
+
+
+def array(values: Iterable[str] | Iterable[int]) -> Array:
+    """Give a list as one parameter for ANY."""
+    listed = list(values)
+    made = Array(_encode(listed).decode())
+    made.values = listed  # type: ignore[assignment]
+    return made
 
 
 def using(index: str) -> str:
@@ -18,6 +43,80 @@ def using(index: str) -> str:
     return f"INDEXED BY {index}"
 
 
-def array(values: Iterable[str | int]) -> str:
-    """Give a list as one parameter for ANY."""
-    return _encode(list(values)).decode()
+def few(inner: str, limit: int) -> str:
+    """Join, as `r`, the records that a statement names for each row before it, and no more than some of them."""
+    return f"CROSS JOIN record AS r ON r.rid IN ({inner} LIMIT {limit})"
+
+
+_POSTGRES = [
+    (re.compile(pattern), said)
+    for pattern, said in (
+        (r"%", "%%"),
+        (r"IN \(SELECT value FROM json_each\(\?\)\)", "= ANY(?)"),
+        (r"json_each\(\?\) AS (\w+)", r"unnest(?::text[]) AS \1(value)"),
+        (r" INDEXED BY \w+", ""),
+        (
+            r"CROSS JOIN record AS r ON r\.rid IN \((.*) LIMIT (\d+)\)",
+            r"CROSS JOIN LATERAL (\1 LIMIT \2) AS few JOIN record AS r ON r.rid = few.rid",
+        ),
+        (r"CROSS JOIN (\w+ AS \w+ ON)", r"JOIN \1"),
+        (r"\bmax\(\?, ", "greatest(?, "),
+        (r"\b(FROM|INTO|UPDATE|JOIN) (freeze)\b", r'\1 "\2"'),  # a word of Postgres's own
+        (r"\bIS \?", "IS NOT DISTINCT FROM ?"),
+        (r"\?", "%s"),
+    )
+]
+_PLAIN_INSERT = re.compile(r"\s*INSERT INTO (\w+) \(([\w\s,]+)\)\s*VALUES \(((?:\?, )*\?)((?:, TRUE|, FALSE)*)\)\s*")
+_PLAIN_UPDATE = re.compile(r"\s*UPDATE (\w+) SET (.*)\s+WHERE ((?:\w+ = \?)(?: AND \w+ = \?)*)\s*", re.DOTALL)
+_COMMA = re.compile(r",\s*(?=\w+ = )")
+
+
+@lru_cache(maxsize=1000)
+def for_postgres(sql: str) -> str:
+    """Say a statement in Postgres's words."""
+    for pattern, said in _POSTGRES:
+        sql = pattern.sub(said, sql)
+    return sql
+
+
+class Bulk(NamedTuple):
+    """One statement for many rows, in Postgres's words: they are copied, with these values behind each, then used."""
+
+    before: str | None
+    copy: str
+    constants: tuple[bool, ...]
+    after: str | None
+
+
+@lru_cache(maxsize=1000)
+def bulk(sql: str) -> Bulk | None:
+    """
+    Say how many rows go through a statement at once; None where they cannot.
+
+    A plain insert is a COPY. A plain update, of each row once at most, is a COPY into a table of its own and one
+    update from there.
+    """
+    found = _PLAIN_INSERT.fullmatch(sql)
+    if found is not None:
+        table, columns, _, constants = found.groups()
+        return Bulk(None, f"COPY {table} ({columns}) FROM STDIN", _constants(constants), None)
+    found = _PLAIN_UPDATE.fullmatch(sql)
+    return _update(*found.groups()) if found else None
+
+
+def _constants(words: str) -> tuple[bool, ...]:
+    return tuple(word == "TRUE" for word in words.split(", ")[1:])
+
+
+def _update(table: str, changes: str, key: str) -> Bulk | None:
+    parts = [part for part in (*_COMMA.split(changes), *key.split(" AND ")) if "?" in part]
+    if any(part.count("?") != 1 for part in parts):
+        return None
+    name = f"many_{table}_{zlib.crc32((changes + key).encode()):x}"
+    given = ", ".join(f"{part.split('=')[0].strip()} AS p{n}" for n, part in enumerate(parts))
+    numbers = count()
+    update = for_postgres(f"UPDATE {table} SET {changes} FROM {name} AS many WHERE {key}")  # noqa: S608
+    typed = f"SELECT {given} FROM {table} WITH NO DATA"  # noqa: S608
+    before = f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ON COMMIT DELETE ROWS AS {typed}"
+    after = re.sub("%s", lambda _: f"many.p{next(numbers)}", update)
+    return Bulk(before, f"COPY {name} FROM STDIN", (), after)

@@ -1,6 +1,7 @@
 """Bring a database to the newest version: alembic histories, one per branch, shipped inside the package."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,12 @@ from hub.errors import ConfigError, Temporary
 
 HERE = Path(__file__).parent / "migrations"
 _BUSY_MS = 30_000
+_TEXTS = """
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute AS a
+JOIN pg_class AS c ON c.oid = a.attrelid
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND NOT a.attisdropped AND a.attnum > 0
+    AND a.attcollation NOT IN (0, 'pg_catalog."C"'::regcollation) ORDER BY 1, 2
+"""
 
 
 @cache
@@ -40,12 +47,37 @@ def upgrade(path: Path, branch: str) -> None:
 
     Two processes that open a new file at once take turns. Raises ConfigError when the file is of a newer version.
     """
-    found = version(path)
-    if found == newest(branch):
+    if _older(version(path), branch, where=str(path)):
+        _upgrade(path, branch)
+
+
+def upgrade_schema(connection: Any, connect: Callable[[], Any], branch: str, *, turn: int) -> None:
+    """
+    Do the same with the Postgres schema that a connection is in; `turn` is the number of its advisory lock.
+
+    Its texts are made to compare byte by byte, as SQLite's do, whatever the database's language.
+    """
+    if not _older(schema_version(connection), branch, where=f'the schema "{branch}"'):
         return
+    with connection.transaction():
+        connection.execute(f"SELECT pg_advisory_xact_lock({turn})")
+        if connection.execute(f"SELECT to_regnamespace('{branch}')").fetchone() == (None,):
+            connection.execute(f"CREATE SCHEMA {branch}")
+    _upgrade_schema(connect, branch, turn)
+
+
+def schema_version(connection: Any) -> str | None:
+    """Name the migration that the schema of a connection is at, None for an empty or missing one."""
+    if connection.execute("SELECT to_regclass('alembic_version')").fetchone() == (None,):
+        return None
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(row[0]) if row else None
+
+
+def _older(found: str | None, branch: str, *, where: str) -> bool:
     if found is not None and found > newest(branch):
-        raise ConfigError(f"{path}: written by a newer Deskhub (version {found}); this one knows {newest(branch)}")
-    _upgrade(path, branch)
+        raise ConfigError(f"{where}: written by a newer Deskhub (version {found}); this one knows {newest(branch)}")
+    return found != newest(branch)
 
 
 def _upgrade(path: Path, branch: str) -> None:
@@ -66,6 +98,27 @@ def _upgrade(path: Path, branch: str) -> None:
 
     with engine.begin() as connection:
         command.upgrade(alembic_config(branch, connection), "head")
+
+
+def _upgrade_schema(connect: Callable[[], Any], branch: str, turn: int) -> None:
+    from alembic import command
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    def plain() -> Any:
+        made = connect()
+        made.autocommit = False
+        return made
+
+    engine = create_engine("postgresql+psycopg://", creator=plain, poolclass=NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({turn})")
+        command.upgrade(alembic_config(branch, connection), "head")
+        columns = connection.exec_driver_sql(_TEXTS).all()
+        for table in sorted({name for name, _, _ in columns}):
+            wanted = [f'ALTER "{column}" TYPE {kind} COLLATE "C"' for name, column, kind in columns if name == table]
+            connection.exec_driver_sql(f'ALTER TABLE "{table}" {", ".join(wanted)}')
+    engine.dispose()
 
 
 def alembic_config(branch: str, connection: Any) -> Any:

@@ -39,12 +39,11 @@ def one(store: Store, sync_id: str) -> dict[str, Any] | None:
     return _shown(row) if row else None
 
 
-def latest(store: Store, *, connection: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+def latest(store: Store, limit: int = 50) -> list[dict[str, Any]]:
     """Give the newest syncs first."""
-    where, values = ("WHERE connection = ?", (connection,)) if connection else ("", ())
-    sql = f"SELECT {_COLUMNS} FROM sync_run {where} ORDER BY started_at DESC, id LIMIT ?"  # noqa: S608
+    sql = f"SELECT {_COLUMNS} FROM sync_run ORDER BY started_at DESC, id LIMIT ?"  # noqa: S608
     with store.read() as tx:
-        return [_shown(row) for row in tx.execute(sql, (*values, limit))]
+        return [_shown(row) for row in tx.execute(sql, (limit,))]
 
 
 def abandon(tx: Tx, at: str) -> None:

@@ -53,7 +53,7 @@ class State(HubTable, table=True):
     What the hub has of one record, in the form every page is compared with.
 
     `version` is the vendor's time of the record, `read_at` when it was asked for (ms since 1970), `seen` the last full
-    scan that met it; `block` and `idx` find its raw bytes. A record whose mapping failed has no `rid`.
+    scan that met it; `block` and `idx` find its raw bytes. A record that the mapping never took is in `reject` only.
     """
 
     __tablename__ = "state"
@@ -242,3 +242,43 @@ class SyncRun(HubTable, table=True):
     started_at: str
     finished_at: str | None = None
     report: str | None = _text(null=True)
+
+
+class Delivery(HubTable, table=True):
+    """
+    A webhook that came: written down once by the vendor's own id of the event, before it is answered.
+
+    `changes` is JSON, [[stream, remote id]]. It waits until all of them were fetched (`done_at`) and is tried again
+    from `due_at` on; times are ms since 1970.
+    """
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        Index(
+            "delivery_waiting",
+            "due_at",
+            sqlite_where=text("done_at IS NULL"),
+            postgresql_where=text("done_at IS NULL"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    connection: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    changes: str = _text()
+    received_at: int = _ms()
+    due_at: int = _ms()
+    attempts: int = 0
+    done_at: int | None = _ms(null=True)
+
+
+class Dirty(HubTable, table=True):
+    """A record that webhooks say has changed and that was not fetched since; `delivery` is the last to say so."""
+
+    __tablename__ = "dirty"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    connection: str = Field(primary_key=True)
+    stream: str = Field(primary_key=True)
+    remote_id: str = Field(primary_key=True)
+    delivery: str

@@ -14,7 +14,7 @@ from hub.config import ConnectionSettings, Settings
 from hub.connections import Connection, Connections, load_sandbox
 from hub.connector import Call, Connector, Page, Target
 from hub.mapping import CompiledMapping, MappedPage, Source, compile_mapping
-from hub.plugins import Plugins
+from hub.plugins import Plugins, discover
 from hub.records import birth_id
 from hub.sandbox import Sandbox, World
 from hub.transport import announce
@@ -27,6 +27,16 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "ticket.reply": {"body": "It is on its way."},
     "ticket.note": {"body": "Internal: asked the warehouse."},
     "ticket.set_status": {"status": "pending"},
+    "ticket.assign": {"assignee": "1", "group": "2"},
+    "ticket.tag": {"add": ["vip"], "remove": ["old"]},
+    "ticket.escalate": {"level": "urgent", "reason": "Internal: waits for three days."},
+    "credit.grant": {"amount": {"amount": 500, "currency": "EUR"}, "reason": "a late parcel"},
+    "subscription.cancel": {"when": "period_end", "reason": "asked for by mail"},
+    "subscription.uncancel": {},
+    "subscription.pause": {"mode": "void"},
+    "subscription.resume": {},
+    "subscription.change_plan": {"price": "price_other", "quantity": 2, "proration": "none"},
+    "subscription.change_quantity": {"quantity": 3, "proration": "none"},
     "payment.refund": {"amount": {"amount": 100, "currency": "EUR"}, "reason": "requested_by_customer"},
     "order.update_shipping_address": {
         "address": {"line1": "Neue Str. 5", "city": "Berlin", "postal_code": "10117", "country_code": "DE"}
@@ -138,7 +148,7 @@ class Case:
         text = self.mapping.source.text.replace(old, new)
         assert text != self.mapping.source.text, f"the mapping does not contain {old!r}"
         options = type(self.connector).table_options
-        return compile_mapping(Source(text, "edited"), table_options=options)
+        return compile_mapping(Source(text, "edited"), converters=discover().converters, table_options=options)
 
 
 def _fits(body: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -177,7 +187,7 @@ def case_for(
             },
             directory=Path.cwd(),
         )
-        connections = Connections(settings, Plugins(connectors={cls.name: cls}))
+        connections = Connections(settings, Plugins({cls.name: cls}, converters=discover().converters))
         try:
             yield Case(connections.open(cls.name), running, connections, {**SAMPLES, **(samples or {})})
         finally:

@@ -1,37 +1,30 @@
 """A hub beside the shop, synced and ready to act."""
 
-import shutil
+from contextlib import ExitStack
 
 import pytest
 
 from hub import sync
-from hub.ledger import Ledger
 from hub.sandbox import World
-from hub.store import Store
-from tests.perform.shop import MAPPING, PLENTY, Shop, ShopConnector, ShopSandbox, opened, table
-
-
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory):
-    """Empty databases, migrated once for all tests."""
-    folder = tmp_path_factory.mktemp("migrated")
-    Store.open(f"sqlite:///{folder / 'hub.db'}").close()
-    Ledger.open(f"sqlite:///{folder / 'ledger.db'}").close()
-    return folder
+from tests.perform.shop import MAPPING, PLENTY, Shop, ShopConnector, ShopSandbox, opened, put, table
 
 
 @pytest.fixture
-def build(tmp_path, migrated):
-    """Build a shop; `mapping`, `policy` and connector settings may differ, `names` are the connections."""
+def build(tmp_path, databases):
+    """
+    Build a shop; `mapping`, `policy` and connector settings may differ, `names` are the connections.
+
+    Its databases are empty; on both stores in turn.
+    """
     built: list[Shop] = []
+    stack = ExitStack()
 
     def make(names=("shop",), *, policy=PLENTY, mapping=MAPPING, live_actions=False, tweak=None, **options) -> Shop:
         cls = type("OwnShop", (ShopConnector,), {"mapping": mapping})
         sandboxes = {name: ShopSandbox(World(customers=2)).start() for name in names}
         if tweak is not None:
             tweak(sandboxes)
-        for name in ("hub.db", "ledger.db"):
-            shutil.copy(migrated / name, tmp_path / name)
+        put(stack.enter_context(databases()), tmp_path)
         tables = {n: table(s.url, live_actions=live_actions, options=options) for n, s in sandboxes.items()}
         performer = opened(tmp_path, tables, policy, cls)
         store, ledger, connections = performer.store, performer.ledger, performer.connections
@@ -47,6 +40,7 @@ def build(tmp_path, migrated):
         shop.store.close()
         shop.ledger.close()
         [sandbox.stop() for sandbox in shop.sandboxes.values()]
+    stack.close()
 
 
 @pytest.fixture

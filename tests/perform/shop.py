@@ -1,5 +1,6 @@
 """A shop with an imitation of its system, for the tests of actions: it can break in every way that matters."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from hub.actions import (
     CustomerUpdate,
     OrderUpdateShippingAddress,
     PaymentRefund,
+    TicketAssign,
     TicketCreate,
     TicketNote,
     TicketReply,
     TicketSetStatus,
+    TicketTag,
 )
-from hub.config import ConnectionSettings, Settings
+from hub.config import ConnectionSettings, Settings, ledger_beside
 from hub.connections import Connections
 from hub.connector import (
     Absent,
@@ -42,7 +45,7 @@ from hub.plugins import Plugins
 from hub.policy import Policy, parse_policy
 from hub.sandbox import Request as Asked
 from hub.sandbox import Response, Sandbox, route
-from hub.store import Store
+from hub.store import Store, is_postgres
 from hub.transport import was_sent
 
 MAPPING = """
@@ -59,10 +62,11 @@ job_title = "job"
 kind = "ticket"
 key = "id"
 updated_at = "changed"
-writable = ["status", "subject"]
+writable = ["status", "subject", "group_ref"]
 [tickets.fields]
 updated_at = "changed"
 subject = "title"
+group_ref = "group"
 customer_ref = { ref = "customers", from = "customer" }
 status = { from = "state", values = { n = "new", o = "open", w = "pending", h = "on_hold", s = "solved" } }
 [comments]
@@ -304,6 +308,18 @@ class ShopConnector(Connector):
             return None
         return self.changed("tickets", call)
 
+    @act(TicketAssign, idempotency="set")
+    def assign(self, action, call: Call) -> Outcome:
+        return self.changed("tickets", call)
+
+    @act(TicketTag, idempotency="set")
+    def tag(self, action, call: Call) -> Outcome:
+        key = call.target.remote_id
+        had = self.http("GET", f"/tickets/{key}").get("tags", [])
+        tags = sorted({*had, *call.input.get("add", ())} - set(call.input.get("remove", ())))
+        self.http("PATCH", f"/tickets/{key}", json={"tags": tags})
+        return Outcome([Effect("ticket", key, "update", {"tags": had}, {"tags": tags})], [("tickets", key)])
+
     @act(CustomerUpdate, idempotency="set")
     def update(self, action, call: Call) -> Outcome:
         return self.changed("customers", call)
@@ -322,13 +338,25 @@ def table(url: str, **more: Any) -> ConnectionSettings:
     return ConnectionSettings(connector="shop", base_url=url, **more)
 
 
+def put(url: str, folder: Path) -> None:
+    """Put an empty hub's databases into a folder, or the address of those on Postgres."""
+    if not is_postgres(url):
+        place = Path(url.removeprefix("sqlite:///")).parent
+        for name in ("hub.db", "ledger.db"):
+            shutil.copy(place / name, folder / name)
+    else:
+        (folder / "database.url").write_text(url)
+
+
 def opened(folder: Path, tables: dict[str, ConnectionSettings], policy: Policy, cls: type[Connector]) -> Performer:
-    """Open a hub on the databases in a folder, as a process that starts does."""
+    """Open a hub on the databases of a folder, as a process that starts does."""
     plugins = Plugins(connectors={"shop": cls})
     connections = Connections(Settings(connections=tables, directory=folder), plugins)
-    store = Store.open(f"sqlite:///{folder / 'hub.db'}")
-    ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
-    near = Neighbours(reads.resolve_target, reads.find_customer, reads.get, sync.fetch)
+    address = folder / "database.url"
+    url = address.read_text() if address.exists() else f"sqlite:///{folder / 'hub.db'}"
+    store = Store.open(url)
+    ledger = Ledger.open(ledger_beside(url), audit_key=folder / "audit.key")
+    near = Neighbours(reads.resolve_target, reads.find_customer, reads.get, sync.fetch, reads.list_)
     return Performer(store, ledger, connections, policy, plugins, neighbours=near)
 
 

@@ -123,9 +123,9 @@ def test_a_lookup_needs_a_scope_too(shop):
 
 def test_runs_are_listed_newest_first(shop):
     first, second = shop.note(), shop.reply(key="k2")
-    assert [run.run_id for run in shop.performer.runs()] == [second.run_id, first.run_id]
-    assert [run.run_id for run in shop.performer.runs(before=second.run_id)] == [first.run_id]
-    assert shop.performer.runs(state="failed") == []
+    assert [run.id for run in shop.ledger.runs()] == [second.run_id, first.run_id]
+    assert [run.id for run in shop.ledger.runs(before=second.run_id)] == [first.run_id]
+    assert shop.ledger.runs(state="failed") == []
 
 
 def test_a_run_keeps_who_asked_and_why(shop):

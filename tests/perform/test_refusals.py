@@ -10,22 +10,22 @@ from hub.perform import Request
 @pytest.mark.parametrize(
     ("action", "given", "path", "words"),
     [
-        ("payment.refund", {"reason": "goodwill"}, "input.payment_ref", "required"),
+        ("payment.refund", {"reason": "goodwill"}, "input.payment_ref", "missing"),
         ("payment.refund", {"payment_ref": "shop/payments/pay-1", "reason": "bored"}, "input.reason", "goodwill"),
         (
             "payment.refund",
             {"payment_ref": "shop/payments/pay-1", "reason": "goodwill", "amount": {"amount": 0, "currency": "EUR"}},
             "input.amount.amount",
-            "greater than 0",
+            "expected more than 0",
         ),
         (
             "payment.refund",
             {"payment_ref": "shop/payments/pay-1", "reason": "goodwill", "amount": {"amount": 1.5, "currency": "EUR"}},
             "input.amount.amount",
-            "integer",
+            "expected a whole number",
         ),
         ("ticket.note", {"ticket_ref": "shop/tickets/tic-1", "body": "x", "boddy": 1}, "input.boddy", "body"),
-        ("ticket.note", {"ticket_ref": "shop/tickets/tic-1", "body": " "}, "input.body", "at least 1"),
+        ("ticket.note", {"ticket_ref": "shop/tickets/tic-1", "body": " "}, "input.body", "must not be empty"),
         ("customer.lookup", {}, "input", "exactly one of email"),
     ],
 )
@@ -34,6 +34,26 @@ def test_wrong_input_names_the_field(shop, action, given, path, words):
         shop.ask(action, **given)
     assert caught.value.field_path == path
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize("odd", ["half \ud83d of a character", float("inf"), float("nan"), "deep"])
+@pytest.mark.parametrize("mode", ["preview", "execute"])
+def test_input_that_no_json_can_carry_is_refused_before_anything_is_sent(shop, odd, mode):
+    nested: dict = {}
+    for _ in range(600):
+        nested = {"a": nested}
+    custom = {"colour": nested if odd == "deep" else odd}
+    with pytest.raises(Invalid) as caught:
+        shop.ask("customer.update", mode=mode, customer_ref="shop/customers/cus-1", changes={"custom": custom})
+    assert caught.value.field_path == "input"
+    assert shop.effects() == 0
+
+
+def test_a_reason_that_no_json_can_carry_is_refused(shop):
+    with pytest.raises(Invalid) as caught:
+        shop.note(why="because \udcff")
+    assert caught.value.field_path == "reason"
+    assert shop.effects() == 0
 
 
 @pytest.mark.parametrize(

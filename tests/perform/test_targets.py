@@ -61,6 +61,20 @@ def test_a_ticket_is_opened_in_the_connection_that_is_named(build):
     assert [effect.connection for effect in result.effects] == ["till"]
 
 
+def test_a_ticket_is_opened_for_the_very_record_that_is_named(build):
+    def twin(sandboxes):
+        customers = sandboxes["shop"].things["customers"]
+        customers["cus-2"] = dict(customers["cus-1"])
+
+    shop = build(tweak=twin)
+    assert len(reads.resolve_target(shop.store, "shop/customers/cus-2", "customer")) == 2
+    for named in ("cus-2", "cus-1"):
+        given = {"customer_ref": f"shop/customers/{named}", "subject": f"For {named}", "body": "Please."}
+        assert shop.ask("ticket.create", key=named, **given).status == "succeeded"
+    opened = {ticket["title"]: ticket["customer"] for ticket in shop.sandbox.things["tickets"].values()}
+    assert (opened["For cus-1"], opened["For cus-2"]) == ("cus-1", "cus-2")
+
+
 def test_the_only_connection_that_can_is_taken(shop):
     given = {"customer_ref": "shop/customers/cus-1", "subject": "Help", "body": "Please."}
     assert shop.ask("ticket.create", **given).status == "succeeded"

@@ -249,5 +249,5 @@ def test_a_verb_that_cannot_be_filled_fails_before_the_journal(bench):
         bench.address()
     connections.mapping = mapping
     assert bench.rows() == []
-    assert bench.performer.runs() == []
+    assert bench.performer.ledger.runs() == []
     assert bench.address().status == "succeeded"

@@ -265,6 +265,15 @@ def test_a_cursor_of_another_version_begins_anew(case: Case) -> None:
     assert set(ids(list(case.pull("refunds", '{"v":2,"x":1}')))) == set(ids(case.pulled["refunds"]))
 
 
+def test_a_full_pull_tells_what_was_deleted_before_it_began(fresh: Case) -> None:
+    gone = next(iter(fresh.bodies("customer")))[1]
+    write(fresh, "DELETE", f"/v1/customers/{gone}")
+    pages = [pulled.page for pulled in fresh.pull("customers")]
+    closing = next(page for page in pages if page.complete)
+    assert list(closing.deleted) == [gone]
+    assert [page for page in fresh.pull("refunds") if page.page.deleted] == []
+
+
 def test_a_deleted_customer_is_told_as_deleted_by_fetch(fresh: Case) -> None:
     gone, one = ids(fresh.pulled["customers"])[:2]
     write(fresh, "DELETE", f"/v1/customers/{gone}")

@@ -316,6 +316,24 @@ def test_only_what_changes_is_sent_and_null_unsets(case: Case) -> None:
     assert stored["metadata"] == {"tier": "gold"}
 
 
+def test_a_customers_change_whose_answer_was_lost_is_found_or_surely_absent(case: Case) -> None:
+    fields = {"name": "Grace Example", "preferred_locales": "fr", "description": None, "metadata": {"tier": 3}}
+    made, call = update(case, fields)
+    find = case.connector.method("find", made.name)
+    assert find is not None
+    case.sandbox.fault("POST /v1/customers", "status:500")
+    with pytest.raises(Unknown):
+        do(case, made, call)
+    assert isinstance(find(made, call), Absent)
+    anew = dataclasses.replace(call, key="hub-anew")
+    case.sandbox.fault("POST /v1/customers", "drop_after")
+    with pytest.raises(Unknown):
+        do(case, made, anew)
+    found = find(made, anew)
+    assert isinstance(found, Found)
+    assert found.outcome.effects[0].after == {**fields, "preferred_locales": ["fr"], "metadata": {"tier": "3"}}
+
+
 def test_a_deleted_customer_cannot_be_changed(case: Case) -> None:
     one = next(key[1] for key in case.bodies("customer"))
     case.sandbox.state.delete_customer(one)  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ import vcr
 from hub import Call, Conflict, CustomerUpdate, Found, Invalid, PaymentRefund, Target, Transport
 from hub.mapping import CompiledMapping, compile_mapping, locate
 from hub.sandbox import World
+from hub_stripe import hub_converters
 from hub_stripe.client import StripeConfig
 from hub_stripe.connector import StripeConnector
 from hub_stripe.sandbox import StripeSandbox
@@ -64,7 +65,7 @@ def taped(case: str) -> Iterator[StripeConnector]:
 
 @pytest.fixture(scope="module")
 def mapping() -> CompiledMapping:
-    return compile_mapping(locate(StripeConnector))
+    return compile_mapping(locate(StripeConnector), converters=hub_converters())
 
 
 def pulled(connector: StripeConnector, mapping: CompiledMapping, stream: str) -> list[str]:

@@ -16,6 +16,7 @@ from hub import CustomerUpdate, PaymentRefund, Transport
 from hub.mapping import CompiledMapping, compile_mapping, locate, preview
 from hub.sandbox import Request, World
 from hub.testing import case_for
+from hub_stripe import hub_converters
 from hub_stripe.client import StripeConfig
 from hub_stripe.connector import StripeConnector
 
@@ -29,7 +30,7 @@ STREAMS = {
 
 @pytest.fixture(scope="module")
 def mapping() -> CompiledMapping:
-    return compile_mapping(locate(StripeConnector))
+    return compile_mapping(locate(StripeConnector), converters=hub_converters())
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:
@@ -277,3 +278,90 @@ def _known(operation: dict[str, Any]) -> set[str]:
     content = operation.get("requestBody", {}).get("content", {})
     body = {name for form in content.values() for name in form["schema"].get("properties", {})}
     return {parameter["name"] for parameter in operation.get("parameters", [])} | body
+
+
+def item(quantity: Any = 1, unit: Any = 1000, interval: str = "month", **price: Any) -> dict[str, Any]:
+    recurring = {"interval": interval, "interval_count": 1, "usage_type": "licensed"}
+    own = {"id": "price_1", "currency": "eur", "unit_amount": unit, "recurring": recurring} | price
+    return {"id": "si_1", "quantity": quantity, "price": own, "current_period_end": 1_800_000_000}
+
+
+@pytest.mark.parametrize(
+    ("items", "amount"),
+    [
+        ([item(3)], 3000),
+        ([item(2), item(1, 550)], 2550),
+        ([{"quantity": 2, "plan": {"amount": 700, "interval": "month", "currency": "eur"}}], 1400),
+        ([item(), item(interval="year")], None),
+        ([item(), item(currency="usd")], None),
+        ([item(unit=None, unit_amount_decimal="0.5")], None),
+        ([item(None)], None),
+        ([item(recurring={"interval": "month", "usage_type": "metered"})], None),
+        ([item(transform_quantity={"divide_by": 10, "round": "up"})], None),
+        ([item(), None], None),
+        ([], None),
+    ],
+)
+def test_the_amount_of_a_period_is_told_where_it_is_one_sum(
+    mapping: CompiledMapping, items: list[Any], amount: int | None
+) -> None:
+    raw = {"id": "sub_1", "status": "active", "currency": "eur", "items": {"object": "list", "data": items}}
+    (made,) = mapping.map_record("subscriptions", raw).made
+    assert made.data is not None
+    assert made.data["amount_per_period"] == (None if amount is None else {"amount": amount, "currency": "EUR"})
+
+
+@pytest.mark.parametrize(
+    ("changed", "at"),
+    [
+        ({}, "2027-01-15T08:00:00Z"),
+        ({"cancel_at": 1_800_000_001}, "2027-01-15T08:00:00Z"),
+        ({"cancel_at": 1_800_000_000}, None),
+        ({"cancel_at_period_end": True}, None),
+        ({"current_period_end": 1_700_000_000}, "2023-11-14T22:13:20Z"),
+        ({"status": "canceled"}, None),
+        ({"pause_collection": {"behavior": "void"}}, None),
+        ({"items": None}, None),
+    ],
+)
+def test_the_next_billing_is_the_end_of_the_period_unless_it_is_canceled_by_then(
+    mapping: CompiledMapping, changed: dict[str, Any], at: str | None
+) -> None:
+    raw = {"id": "sub_1", "status": "active", "items": {"data": [item()]}, "cancel_at_period_end": False} | changed
+    (made,) = mapping.map_record("subscriptions", raw).made
+    assert made.data is not None
+    assert made.data["next_billing_at"] == at
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "minor"),
+    [("isk", 500, 5), ("UGX", 1200, 12), ("jpy", 500, 500), ("eur", 505, 505), ("kwd", 1230, 1230)],
+)
+def test_amounts_are_in_the_minor_units_of_iso_4217(
+    mapping: CompiledMapping, currency: str, amount: int, minor: int
+) -> None:
+    money = {"amount": minor, "currency": currency.upper()}
+    charge = {"id": "ch_1", "amount_captured": amount, "amount_refunded": 0}
+    dispute = {"id": "du_1", "amount": amount, "currency": currency, "status": "lost"}
+    payment = {"id": "pi_1", "amount": amount, "currency": currency, "latest_charge": charge}
+    (made,) = mapping.map_record("payment_intents", payment | {"disputes": {"data": [dispute]}}).made
+    assert made.data is not None
+    assert made.data["amount"] == made.data["amount_captured"] == made.data["disputes"][0]["amount"] == money
+    assert made.data["amount_refunded"] == {"amount": 0, "currency": currency.upper()}
+    (made,) = mapping.map_record("refunds", {"id": "re_1", "amount": amount, "currency": currency}).made
+    assert made.data is not None
+    assert made.data["amount"] == money
+    (made,) = mapping.map_record("customers", {"id": "cus_1", "balance": -amount, "currency": currency}).made
+    assert made.data is not None
+    assert made.data["billing_balance"] == money | {"amount": -minor}
+    raw = {"id": "sub_1", "currency": currency, "items": {"data": [item(2, amount, currency=currency)]}}
+    (made,) = mapping.map_record("subscriptions", raw).made
+    assert made.data is not None
+    assert made.data["items"][0]["unit_amount"] == money
+    assert made.data["amount_per_period"] == money | {"amount": 2 * minor}
+
+
+def test_a_part_of_a_unit_that_cannot_be_is_rejected(mapping: CompiledMapping) -> None:
+    (made,) = mapping.map_record("refunds", {"id": "re_1", "amount": 550, "currency": "isk"}).made
+    assert made.reject is not None
+    assert (made.reject.field, "whole hundreds" in made.reject.reason) == ("amount", True)

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from hub.actions import CustomerUpdate, TicketCreate, TicketNote, TicketReply, TicketSetStatus
+from hub.actions import (
+    CustomerUpdate,
+    TicketAssign,
+    TicketCreate,
+    TicketEscalate,
+    TicketNote,
+    TicketReply,
+    TicketSetStatus,
+    TicketTag,
+)
 from hub.connector import Absent, CannotTell, Found, Outcome
 from hub.errors import Conflict, HubError, Invalid, MappingError, NotFound, NotSent, RateLimited, Unknown
 from hub.sandbox import Response, World
@@ -126,7 +135,7 @@ def test_a_create_with_a_used_key_and_another_body_is_a_conflict(case: Case) -> 
     other = {**call.parts, "ticket": {**call.parts["ticket"], "subject": "Another question"}}
     with pytest.raises(Conflict) as caught:
         act(case, TicketCreate, parts=other)
-    assert caught.value.error_code == "idempotency_mismatch"
+    assert caught.value.error_code == "idempotency_conflict"
 
 
 def test_a_created_ticket_belongs_to_its_customer(case: Case) -> None:
@@ -196,7 +205,8 @@ def test_an_unreachable_vendor_is_not_sent(case: Case) -> None:
         case.connector.method("act", "ticket.set_status")(made, call)  # type: ignore[misc]
 
 
-def test_a_reply_that_meets_another_change_looks_again_and_goes_out_once(case: Case) -> None:
+@pytest.mark.parametrize(("action", "intent"), [(TicketReply, "reply"), (TicketSetStatus, "")])
+def test_what_meets_another_change_looks_again_and_goes_out_once(case: Case, action: Any, intent: str) -> None:
     ticket, answer, met = ticket_of(case), case.sandbox.answer, []
 
     def racing(request: Any) -> Response:
@@ -206,12 +216,13 @@ def test_a_reply_that_meets_another_change_looks_again_and_goes_out_once(case: C
         return answer(request)
 
     case.sandbox.answer = racing  # type: ignore[method-assign]
-    act(case, TicketReply)
+    act(case, action)
     assert [entry.status for entry in case.sandbox.ledger] == [409, 200]
-    assert len(case.sandbox.effects("reply")) == 1
+    assert len(case.sandbox.effects(intent)) == 1
 
 
-def test_a_late_first_request_cannot_double_a_reply(case: Case) -> None:
+@pytest.mark.parametrize(("action", "intent"), [(TicketReply, "reply"), (TicketSetStatus, "")])
+def test_a_late_first_request_cannot_act_a_second_time(case: Case, action: Any, intent: str) -> None:
     """The first request arrives after the second was sent: its stamp is old by then, so it is refused."""
     held: list[Any] = []
     answer = case.sandbox.answer
@@ -224,11 +235,11 @@ def test_a_late_first_request_cannot_double_a_reply(case: Case) -> None:
 
     case.sandbox.answer = holding  # type: ignore[method-assign]
     with pytest.raises(Unknown):
-        act(case, TicketReply)
-    assert isinstance(find(case, TicketReply), Absent)
-    act(case, TicketReply)
+        act(case, action)
+    assert isinstance(find(case, action), Absent)
+    act(case, action)
     assert answer(held[0]).status == 409
-    assert len(case.sandbox.effects("reply")) == 1
+    assert len(case.sandbox.effects(intent)) == 1
 
 
 def test_a_version_that_is_out_of_date_is_a_conflict_and_nothing_is_sent(case: Case) -> None:
@@ -386,3 +397,52 @@ def test_what_is_said_is_not_logged(case: Case, caplog: pytest.LogCaptureFixture
     act(case, TicketReply)
     assert "on its way" not in caplog.text
     assert "sandbox-token" not in caplog.text
+
+
+def test_a_ticket_goes_to_whom_the_ids_name(case):
+    bodies = wire(case)
+    act(case, TicketAssign)
+    assert (bodies[-1]["ticket"]["assignee_id"], bodies[-1]["ticket"]["group_id"]) == (1, 2)
+    ticket = state(case).tickets[ticket_of(case, TicketAssign)]
+    assert (ticket["assignee_id"], ticket["group_id"]) == (1, 2)
+    assert isinstance(find(case, TicketAssign), Found)
+
+
+def test_an_assignee_that_is_no_zendesk_id_is_not_sent(case):
+    made, call = case.call(TicketAssign)
+    with pytest.raises(Invalid):
+        case.connector.assign(made, replace(call, parts={"ticket": {"assignee_id": "ada"}}))
+    assert case.sandbox.effects() == []
+
+
+def test_tags_are_added_and_removed_and_what_others_set_stays(case):
+    ticket = state(case).tickets[ticket_of(case, TicketTag)]
+    ticket["tags"] = ["old", "kept"]
+    act(case, TicketTag)
+    assert ticket["tags"] == ["kept", "vip"]
+    assert act(case, TicketTag, "hub-run-2").effects == ()
+    assert len(case.sandbox.effects()) == 1
+
+
+def test_tags_set_meanwhile_are_not_lost(case):
+    ticket = state(case).tickets[ticket_of(case, TicketTag)]
+    ticket["tags"] = ["old"]
+    answer, done = case.sandbox.answer, []
+
+    def meanwhile(request):
+        if request.method == "PUT" and not done:
+            done.append(state(case).change_ticket(ticket["id"], {"tags": ["old", "theirs"]}, 1))
+        return answer(request)
+
+    case.sandbox.answer = meanwhile
+    act(case, TicketTag)
+    assert ticket["tags"] == ["theirs", "vip"]
+
+
+def test_an_escalation_is_one_update_with_an_internal_reason(case):
+    bodies = wire(case)
+    act(case, TicketEscalate)
+    (body,) = bodies
+    assert body["ticket"]["priority"] == "urgent"
+    assert body["ticket"]["comment"]["public"] is False
+    assert isinstance(find(case, TicketEscalate), Found)

@@ -20,6 +20,7 @@ from hub.connector import Call, Found, Outcome, Target
 from hub.mapping import CompiledMapping, compile_mapping, locate
 from hub.sandbox import World
 from hub.transport import Transport
+from hub_zendesk import hub_converters
 from hub_zendesk.connector import ZendeskConnector
 from hub_zendesk.sandbox import ZendeskSandbox, shapes
 
@@ -65,7 +66,7 @@ def taped(case: str) -> Iterator[ZendeskConnector]:
 
 @pytest.fixture(scope="module")
 def mapping() -> CompiledMapping:
-    return compile_mapping(locate(ZendeskConnector))
+    return compile_mapping(locate(ZendeskConnector), converters=hub_converters())
 
 
 def target(kind: str, stream: str, one: int) -> Target:

@@ -18,6 +18,7 @@ from hub.mapping import CompiledMapping, compile_mapping, locate
 from hub.sandbox import Sandbox, World
 from hub.testing import Case, case_for
 from hub.transport import Captured, capturing
+from hub_zendesk import hub_converters
 from hub_zendesk.connector import ZendeskConnector
 from hub_zendesk.sandbox import ZendeskSandbox, shapes
 
@@ -116,7 +117,7 @@ def spec(shared: Path) -> Json:
 @pytest.fixture(scope="module")
 def mapping() -> CompiledMapping:
     streams = {mark.name for mark in ZendeskConnector.marks if mark.role == "pull"}
-    return compile_mapping(locate(ZendeskConnector), streams=streams)
+    return compile_mapping(locate(ZendeskConnector), converters=hub_converters(), streams=streams)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from hub.connector import Page
 from hub.errors import Invalid, RateLimited, Temporary, Unauthorized
 from hub.sandbox import Response, World
 from hub.testing import Case, case_for
+from hub_zendesk.comments import Comments
 from hub_zendesk.connector import ZendeskConnector
 from hub_zendesk.cursors import Cursor, parse
 from hub_zendesk.sandbox import ZendeskSandbox
@@ -186,6 +187,39 @@ def test_a_comment_hidden_later_becomes_internal(case: Case) -> None:
     found = tables(case, "comments", cursor)["comments"]
     assert found[str(one)]["visibility"] == "internal"
     assert len(found) >= len(comments), "all of the ticket's comments were read anew"
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_comment_hidden_on_a_ticket_that_is_gone_is_not_public(case: Case, full: bool) -> None:
+    cursor = None if full else last_cursor(case, "comments")
+    state = sandbox_of(case).state
+    ticket, comments = next((t, c) for t, c in state.comments.items() if state.tickets[t]["status"] != "deleted")
+    one = next(c for c, comment in comments.items() if comment["public"])
+    state.hide_comment(ticket, one, staff_id(1))
+    del state.tickets[ticket]
+    found = tables(case, "comments", cursor)
+    assert str(one) not in found["comments"]
+    assert str(one) in found["deleted"]
+    assert not full or {str(other) for other in comments if other != one} <= set(found["comments"])
+
+
+def test_a_comment_without_a_time_of_its_own_has_that_of_its_event(case: Case) -> None:
+    made = Comments(case.connector.client)  # type: ignore[attr-defined]
+    event = {"ticket_id": 7, "created_at": "2026-01-01T00:00:00Z"}
+    empty = [{"ticket_id": 8, "child_events": None}, {"ticket_id": 9}]
+    for kind, child in (("Comment", {"created_at": None}), ("VoiceComment", {})):
+        raw = json.dumps({**child, "id": 5, "event_type": kind, "ticket_id": 6, "public": False}).encode()
+        body = json.dumps(
+            {"ticket_events": [*empty, {**event, "child_events": [json.loads(raw)]}], "count": 1}
+        ).encode()
+        answers = {"/api/v2/incremental/ticket_events.json": body}
+        case.sandbox.answer = lambda request, answers=answers: Response(  # type: ignore[method-assign,misc]
+            answers.get(request.path, b'{"users": []}')
+        )
+        (page,) = made.pull(case.mapping.stream("comments"), None)
+        (row,) = case.mapping.map_page("comments", page).tables["comments"].rows
+        made_of = json.loads(row.body)
+        assert (made_of["created_at"], made_of["ticket_ref"]["remote_id"]) == ("2026-01-01T00:00:00Z", "7")
 
 
 def test_comments_of_one_ticket_are_fetched_on_demand(case: Case) -> None:

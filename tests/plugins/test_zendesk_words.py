@@ -13,6 +13,7 @@ from hub.testing import case_for
 from hub_zendesk.client import ident
 from hub_zendesk.connector import ZendeskConnector
 from hub_zendesk.cursors import Cursor, parse
+from hub_zendesk.links import zendesk_agent_url
 from hub_zendesk.sandbox import ZendeskSandbox
 
 
@@ -84,3 +85,16 @@ def test_an_oauth_token_is_as_good_as_an_api_token() -> None:
     ):
         assert case.connector.check().scopes == ("admin",)
         assert list(case.pull("users"))
+
+
+@pytest.mark.parametrize(
+    ("api", "page"),
+    [
+        ("https://acme.zendesk.com/api/v2/tickets/35436.json", "https://acme.zendesk.com/agent/tickets/35436"),
+        ("https://acme.zendesk.com/api/v2/tickets/35436", "https://acme.zendesk.com/agent/tickets/35436"),
+        ("https://acme.zendesk.com/tickets/1", "https://acme.zendesk.com/tickets/1"),
+        ("", ""),
+    ],
+)
+def test_the_url_of_a_ticket_is_the_page_that_agents_open(api: str, page: str) -> None:
+    assert zendesk_agent_url(api) == page

@@ -71,6 +71,16 @@ def same_keys(whole: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, An
     return found
 
 
+def holds(whole: Any, wanted: Any) -> bool:
+    """Say whether an object has what a write's parameters ask for; unset is null there, an empty string here."""
+    if isinstance(wanted, Mapping):
+        own = whole if isinstance(whole, Mapping) else {}
+        return all(holds(own.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return bool(whole == wanted)
+    return ("" if whole is None or whole == [] else str(whole)) == str(wanted)
+
+
 def lookup(action: CustomerLookup) -> tuple[str, Params]:
     """
     Say where to look a customer up.

@@ -14,6 +14,7 @@ from hub import (
     Change,
     Checked,
     Connector,
+    CreditGrant,
     CustomerLookup,
     CustomerUpdate,
     Effect,
@@ -26,6 +27,12 @@ from hub import (
     Page,
     PaymentRefund,
     Stream,
+    SubscriptionCancel,
+    SubscriptionChangePlan,
+    SubscriptionChangeQuantity,
+    SubscriptionPause,
+    SubscriptionResume,
+    SubscriptionUncancel,
     Unauthorized,
     Unsupported,
     act,
@@ -34,7 +41,7 @@ from hub import (
     pull,
     webhook,
 )
-from hub_stripe import actions, events
+from hub_stripe import actions, billing, events
 from hub_stripe.client import HOST, Client, StripeConfig, decode
 from hub_stripe.describing import described
 from hub_stripe.objects import Objects, checked
@@ -118,16 +125,30 @@ class StripeConnector(Connector):
     def update_customer(self, action: Action, call: Call) -> Outcome:
         """Change a customer; the values before are read first, so that the change can be undone."""
         one = _target(call, "customer_ref", "cus")
-        params, path = actions.customer_params(call.fields), "/v1/customers/{id}"
-        before = decode(self.client.get(f"/v1/customers/{one}", what=path).body, dict[str, Any], path)
-        if before.get("deleted"):
-            raise NotFound("stripe: this customer was deleted")
-        with self.client.writing(f"POST {path}"):
+        params, before = actions.customer_params(call.fields), self._customer(one)
+        with self.client.writing("POST /v1/customers/{id}"):
             after = self.client.sdk.v1.customers.update(one, params, options={"idempotency_key": call.key}).to_dict()
         effect = Effect(
             "customer", one, "update", actions.same_keys(before, call.fields), actions.same_keys(after, call.fields)
         )
         return Outcome([effect], [("customers", one)])
+
+    @find(CustomerUpdate)
+    def find_update(self, action: Action, call: Call) -> Found | Absent:
+        """Compare the customer with what was to be set: a stored server error would be answered for a day."""
+        one = _target(call, "customer_ref", "cus")
+        now = self._customer(one)
+        if not actions.holds(now, actions.customer_params(call.fields)):
+            return Absent()
+        effect = Effect("customer", one, "update", None, actions.same_keys(now, call.fields))
+        return Found(Outcome([effect], [("customers", one)]))
+
+    def _customer(self, one: str) -> dict[str, Any]:
+        path = "/v1/customers/{id}"
+        found: dict[str, Any] = decode(self.client.get(f"/v1/customers/{one}", what=path).body, dict[str, Any], path)
+        if found.get("deleted"):
+            raise NotFound("stripe: this customer was deleted")
+        return found
 
     @act(PaymentRefund, idempotency="native")
     def refund(self, action: PaymentRefund, call: Call) -> Outcome:
@@ -142,16 +163,78 @@ class StripeConnector(Connector):
     def find_refund(self, action: PaymentRefund, call: Call) -> Found | Absent:
         """Look for the run's refund among the payment's; lists of one payment's refunds are strongly consistent."""
         intent = _target(call, "payment_ref", "pi")
-        params, more = [("payment_intent", intent), ("limit", "100")], True
-        after: list[tuple[str, str]] = []
-        while more:
-            page = decode(self.client.get("/v1/refunds", [*params, *after]).body, actions.Refunds, "/v1/refunds")
-            for one in page.data:
-                if (one.get("metadata") or {}).get(actions.MARK) == call.run_id:
-                    return Found(_refunded(intent, one))
-            after = [("starting_after", page.data[-1]["id"])] if page.data else []
-            more = page.has_more and bool(page.data)
+        for one in self._listed("/v1/refunds", [("payment_intent", intent)]):
+            if (one.get("metadata") or {}).get(actions.MARK) == call.run_id:
+                return Found(_refunded(intent, one))
         return Absent()
+
+    @act(SubscriptionCancel, idempotency="native")
+    @act(SubscriptionUncancel, idempotency="native")
+    @act(SubscriptionPause, idempotency="native")
+    @act(SubscriptionResume, idempotency="native")
+    @act(SubscriptionChangePlan, idempotency="native")
+    @act(SubscriptionChangeQuantity, idempotency="native")
+    def change_subscription(self, action: Action, call: Call) -> Outcome:
+        """Change or end a subscription; it is read first, so that what changed is told."""
+        one = _target(call, "subscription_ref", "sub")
+        before = self._subscription(one)
+        params = billing.params(action, before)
+        if billing.now(action):  # a v1 DELETE takes no key and needs none: it can happen only once
+            with self.client.writing("DELETE /v1/subscriptions/{id}"):
+                after = self.client.sdk.v1.subscriptions.cancel(one, params).to_dict()
+        else:
+            with self.client.writing("POST /v1/subscriptions/{id}"):
+                after = self.client.sdk.v1.subscriptions.update(
+                    one, params, options={"idempotency_key": call.key}
+                ).to_dict()
+        return billing.changed(one, before, after)
+
+    @find(SubscriptionCancel)
+    @find(SubscriptionUncancel)
+    @find(SubscriptionPause)
+    @find(SubscriptionResume)
+    @find(SubscriptionChangePlan)
+    @find(SubscriptionChangeQuantity)
+    def find_subscription_change(self, action: Action, call: Call) -> Found | Absent:
+        """Compare the subscription with what was to be set: setting it again would change nothing else."""
+        one = _target(call, "subscription_ref", "sub")
+        thing = self._subscription(one)
+        return Found(billing.changed(one, None, thing)) if billing.done(action, thing) else Absent()
+
+    def _subscription(self, one: str) -> dict[str, Any]:
+        path = "/v1/subscriptions/{id}"
+        found: dict[str, Any] = decode(self.client.get(f"/v1/subscriptions/{one}", what=path).body, dict, path)
+        return found
+
+    @act(CreditGrant, idempotency="native")
+    def grant_credit(self, action: CreditGrant, call: Call) -> Outcome:
+        """Put credit on a customer's balance, marked with the run."""
+        one = _target(call, "customer_ref", "cus")
+        params = billing.credit(action, call.run_id, actions.MARK)
+        with self.client.writing("POST /v1/customers/{id}/balance_transactions"):
+            made = self.client.sdk.v1.customers.balance_transactions.create(
+                one, params, options={"idempotency_key": call.key}
+            ).to_dict()
+        return billing.granted(one, made)
+
+    @find(CreditGrant)
+    def find_credit(self, action: CreditGrant, call: Call) -> Found | Absent:
+        """Look for the run's entry among the customer's; the list is strongly consistent."""
+        one = _target(call, "customer_ref", "cus")
+        for entry in self._listed(f"/v1/customers/{one}/balance_transactions", []):
+            if (entry.get("metadata") or {}).get(actions.MARK) == call.run_id:
+                return Found(billing.granted(one, entry))
+        return Absent()
+
+    def _listed(self, path: str, params: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+        after: list[tuple[str, str]] = []
+        while True:
+            asked = [*params, ("limit", "100"), *after]
+            page = decode(self.client.get(path, asked, what="a list").body, actions.Refunds, path)
+            yield from page.data
+            if not page.has_more or not page.data:
+                return
+            after = [("starting_after", page.data[-1]["id"])]
 
     @webhook
     def receive(self, body: bytes, headers: Mapping[str, str]) -> list[Change]:

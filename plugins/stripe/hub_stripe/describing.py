@@ -20,6 +20,7 @@ _MORE: dict[str, tuple[tuple[str, str], ...]] = {
         ("current_period_start", "integer"),
         ("current_period_end", "integer"),
         ("discount", "object"),
+        ("start", "integer"),
         ("plan", "object"),
         ("quantity", "integer"),
     ),

@@ -46,6 +46,7 @@ TYPES: dict[str, tuple[str, ...]] = {
         "customer.subscription.pending_update_expired",
     ),
 }
+DELETIONS = frozenset({"customer.deleted"})
 _OWN = {
     "customers": "customer",
     "payment_intents": "payment_intent",

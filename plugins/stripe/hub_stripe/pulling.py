@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -81,13 +81,30 @@ class Pull:
         while cursor.phase == "list":
             body, cursor = self._list(cursor)
             records = self.objects.enriched(body)
-            complete = cursor.phase == "events" and self.stream.since is None
+            closed = cursor.phase == "events"
+            gone = self._deleted() if closed else []
+            more: dict[str, Any] = {"cursor": str(cursor), "complete": closed and self.stream.since is None}
             yield (
-                Page(body=body, at="data", cursor=str(cursor), complete=complete)
+                Page(body=body, at="data", deleted=gone, **more)
                 if records is None
-                else Page(records=records, cursor=str(cursor), complete=complete)
+                else Page(records=records, deleted=gone, **more)
             )
         yield from self._changes(cursor)
+
+    def _deleted(self) -> list[str]:
+        """Name what was deleted as far back as events go: lists leave it out, and the events to come start later."""
+        types = [name for name in events.TYPES[self.stream.name] if name in events.DELETIONS]
+        gone: dict[str, None] = {}
+        more, after = bool(types), None
+        while more:
+            asked = [("types[]", name) for name in types] + [("limit", "100")]
+            answer = self.client.get("/v1/events", [*asked, *([("starting_after", after)] if after else [])])
+            found = decode(answer.body, _Events, "/v1/events")
+            named = (change for event in found.data for change in self._named(event))
+            gone |= {change.id: None for change in named if change.deleted}
+            more = found.has_more and bool(found.data)
+            after = found.data[-1].id if found.data else None
+        return list(gone)
 
     def _begin(self) -> Cursor:
         found, seen = self._events(("limit", "1"))

@@ -1,5 +1,8 @@
 """Deskhub's connector for Zendesk Support, as the hub finds it."""
 
+from collections.abc import Callable
+from typing import Any
+
 from hub import Connector, hookimpl
 
 
@@ -9,3 +12,11 @@ def hub_connectors() -> list[type[Connector]]:
     from hub_zendesk.connector import ZendeskConnector
 
     return [ZendeskConnector]
+
+
+@hookimpl
+def hub_converters() -> dict[str, Callable[..., Any]]:
+    """Give the converter that the default mapping uses."""
+    from hub_zendesk.links import zendesk_agent_url
+
+    return {"zendesk_agent_url": zendesk_agent_url}

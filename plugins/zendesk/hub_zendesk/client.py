@@ -39,7 +39,8 @@ class ZendeskConfig(ConnectorConfig):
     Settings of a Zendesk connection.
 
     Either `email` and `token` (an API token) or `oauth_token`. `force_close` lets `ticket.set_status` write `closed`,
-    which Zendesk never takes back.
+    which Zendesk never takes back. `webhook_secret` is the signing secret of the webhook that posts to
+    /webhooks/<connection>.
     """
 
     subdomain: str
@@ -47,6 +48,7 @@ class ZendeskConfig(ConnectorConfig):
     token: SecretStr | None = None
     oauth_token: SecretStr | None = None
     force_close: bool = False
+    webhook_secret: SecretStr | None = None
 
     @field_validator("subdomain")
     @classmethod
@@ -203,7 +205,7 @@ def judge(answer: requests.Response, what: str, *, write: bool = False) -> HubEr
     if status == 404:
         return NotFound(f"zendesk: {what} found nothing")
     if _problem(answer) == "IdempotentRequestError":
-        return Conflict(f"zendesk: {what}: this key was used for another request", code="idempotency_mismatch")
+        return Conflict(f"zendesk: {what}: this key was used for another request", code="idempotency_conflict")
     code = "too_recent" if b"oo recent start_time" in answer.content else None
     return Invalid(f"zendesk: {what} was refused ({status}{said})", code=code, reason=_problem(answer))
 

@@ -11,6 +11,7 @@ from hub_zendesk.client import Client, decode, ident
 from hub_zendesk.cursors import parse
 from hub_zendesk.exports import time_cursor, time_export
 
+_COMMENTS = frozenset({"Comment", "VoiceComment"})
 _CHANGED_LATER = frozenset({"CommentPrivacyChange", "CommentRedactionEvent", "AttachmentRedactionEvent"})
 _STAFF = frozenset({"agent", "admin"})
 _REMEMBERED = 50_000
@@ -22,13 +23,14 @@ class _Child(msgspec.Struct):
     event_type: str | None = None
     type: str | None = None
     author_id: int | None = None
+    comment_id: int | None = None
     created_at: str | None = None
 
 
 class _Event(msgspec.Struct):
     ticket_id: int
     created_at: str | None = None
-    child_events: list[msgspec.Raw] = []
+    child_events: list[msgspec.Raw] | None = None
 
 
 class _Events(msgspec.Struct):
@@ -68,7 +70,12 @@ class Comments:
         self._ticket_of: dict[str, str] = {}
 
     def pull(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
-        """Read the ticket events export: its Comment events, and anew what was hidden or redacted since."""
+        """
+        Read the ticket events export: its Comment events, and anew what was hidden or redacted since.
+
+        Where the ticket is gone it cannot be read anew; then these comments come as deleted, for nobody can say any
+        more that they are public.
+        """
         known = parse(cursor).start
         staff: frozenset[int] | None = None
         before: frozenset[int | None] = frozenset()
@@ -77,15 +84,17 @@ class Comments:
             found, again = _split(decode(body, _Events, f"/api/v2{path}").ticket_events)
             if found and staff is None:
                 staff = self._staff()
-            current = {ticket: self._of_ticket(ticket, None)[0] for ticket in again}
+            current = {ticket: self._of_ticket(ticket, None) for ticket in again}
+            hidden = {ticket: again[ticket] for ticket, (_, there) in current.items() if not there}
             records = [
                 self._record(raw, ticket, child, staff or frozenset())
                 for ticket, raw, child in found
-                if child.id not in before and not current.get(ticket)
+                if child.id not in before and (ticket not in current or _still(child, hidden.get(ticket)))
             ]
             before = frozenset(child.id for _, _, child in found)
-            records += [raw for rows in current.values() for raw in rows]
-            yield Page(records=records, cursor=time_cursor(following, known))
+            records += [raw for rows, _ in current.values() for raw in rows]
+            gone = [str(one) for ids in hidden.values() for one in ids if one is not None]
+            yield Page(records=records, deleted=gone, cursor=time_cursor(following, known))
             known = following
 
     def fetch(self, ids: Sequence[str]) -> Page:
@@ -150,18 +159,23 @@ class Comments:
         return frozenset(user.id for user in users if user.role in _STAFF)
 
 
-def _split(events: Sequence[_Event]) -> tuple[list[tuple[str, bytes, _Child]], list[str]]:
-    """Part comment events from the tickets of which a comment was hidden or redacted since."""
+def _split(events: Sequence[_Event]) -> tuple[list[tuple[str, bytes, _Child]], dict[str, set[int | None]]]:
+    """Part comment events from the tickets of which a comment was hidden or redacted since, with those comments."""
     found: list[tuple[str, bytes, _Child]] = []
-    again: dict[str, None] = {}
+    again: dict[str, set[int | None]] = {}
     for event in events:
-        for raw in event.child_events:
+        for raw in event.child_events or ():
             child = decode(bytes(raw), _Child, "/api/v2/incremental/ticket_events")
-            if child.event_type == "Comment":
+            if child.event_type in _COMMENTS:
                 found.append((str(event.ticket_id), _dated(bytes(raw), child, event), child))
             elif child.event_type in _CHANGED_LATER or child.type in _CHANGED_LATER:
-                again[str(event.ticket_id)] = None
-    return found, list(again)
+                again.setdefault(str(event.ticket_id), set()).add(child.comment_id)
+    return found, again
+
+
+def _still(child: _Child, hidden: set[int | None] | None) -> bool:
+    """Say whether a comment of a ticket that is gone is none of those hidden since; an event may not name which."""
+    return hidden is not None and None not in hidden and child.id not in hidden
 
 
 def _dated(raw: bytes, child: _Child, event: _Event) -> bytes:
@@ -182,7 +196,6 @@ def _with(raw: bytes, ticket: str, role: str | None) -> bytes:
 
 
 def _put(raw: bytes, more: dict[str, Any]) -> bytes:
-    """Add members to a JSON object's text without reading the rest of it."""
-    head = msgspec.json.encode(more)[:-1]
-    rest = raw.lstrip()[1:]
-    return head + (b"}" if rest.strip() == b"}" else b"," + rest)
+    """Add members to a JSON object's text without reading the rest of it; of two of one name the last counts."""
+    head, tail = raw.rstrip()[:-1].rstrip(), msgspec.json.encode(more)[1:]
+    return head + (tail if head.endswith(b"{") else b"," + tail)

@@ -1,6 +1,6 @@
 """Zendesk Support: users, organizations, tickets and comments come in; replies, notes and changes go out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from hub import (
     Action,
     Call,
     CannotTell,
+    Change,
     Checked,
     Connector,
     CustomerLookup,
@@ -21,17 +22,22 @@ from hub import (
     Outcome,
     Page,
     Stream,
+    TicketAssign,
     TicketCreate,
+    TicketEscalate,
     TicketNote,
     TicketReply,
     TicketSetStatus,
+    TicketTag,
     Unauthorized,
+    Unsupported,
     act,
     fetch,
     find,
     pull,
+    webhook,
 )
-from hub_zendesk import exports, fields, lookup, writes
+from hub_zendesk import events, exports, fields, lookup, writes
 from hub_zendesk.client import Client, ZendeskConfig, decode
 from hub_zendesk.comments import Comments
 from hub_zendesk.cursors import parse
@@ -147,11 +153,36 @@ class ZendeskConnector(Connector):
     def set_status(self, action: Action, call: Call) -> Outcome:
         return writes.set_fields(self.client, call, force_close=self._force_close)
 
+    @act(TicketAssign, idempotency="set")
+    def assign(self, action: Action, call: Call) -> Outcome:
+        return writes.assign(self.client, call, force_close=self._force_close)
+
+    @act(TicketTag, idempotency="set")
+    def tag(self, action: Action, call: Call) -> Outcome:
+        return writes.tag(self.client, call)
+
+    @act(TicketEscalate, idempotency="marker")
+    def escalate(self, action: Action, call: Call) -> Outcome:
+        """Raise the priority and say why, in one update."""
+        return writes.comment(self.client, call, public=False, force_close=self._force_close)
+
     @find(TicketReply)
     @find(TicketNote)
     @find(TicketSetStatus)
+    @find(TicketAssign)
+    @find(TicketTag)
+    @find(TicketEscalate)
     def find_ticket_update(self, action: Action, call: Call) -> Found | Absent | CannotTell:
         return writes.find_update(self.client, call)
+
+    @webhook
+    def receive(self, body: bytes, headers: Mapping[str, str]) -> list[Change]:
+        """Verify the signature (at most 300 s old) and name what changed; a trigger's own webhooks name nothing."""
+        config: Any = self.config
+        if config.webhook_secret is None:
+            raise Unsupported("zendesk: webhook_secret is not configured; set the webhook's signing secret")
+        events.verify(config.webhook_secret.get_secret_value(), body, headers)
+        return events.changes(body)
 
     @property
     def _force_close(self) -> bool:

@@ -24,6 +24,7 @@ class Ticket(msgspec.Struct):
     updated_at: str | None = None
     subject: str | None = None
     requester_id: int | None = None
+    tags: list[str] = []
 
 
 class Audit(msgspec.Struct):
@@ -62,7 +63,16 @@ def comment(client: Client, call: Call, *, public: bool, force_close: bool) -> O
     """Add a comment to a ticket, with whatever else the call changes of the ticket."""
     message = dict(call.parts.get("message") or call.fields)
     assert_visibility(message, public=public)
-    wanted = {**call.parts.get("ticket", {}), "comment": message}
+    return _change(client, call, {**call.parts.get("ticket", {}), "comment": message}, force_close=force_close)
+
+
+def set_fields(client: Client, call: Call, *, force_close: bool) -> Outcome:
+    """Set fields of a ticket."""
+    return _change(client, call, dict(call.parts.get("ticket") or call.fields), force_close=force_close)
+
+
+def _change(client: Client, call: Call, wanted: dict[str, Any], *, force_close: bool) -> Outcome:
+    """Change a ticket, under the version the caller saw if it names one, else under the one just read."""
     refuse_closing(wanted, force_close)
     ticket_id = target_id(call)
     for last in (False,) * (_TRIES - 1) + (True,):
@@ -79,14 +89,34 @@ def comment(client: Client, call: Call, *, public: bool, force_close: bool) -> O
     raise AssertionError
 
 
-def set_fields(client: Client, call: Call, *, force_close: bool) -> Outcome:
-    """Set fields of a ticket, under the version the caller saw if it names one."""
+def assign(client: Client, call: Call, *, force_close: bool) -> Outcome:
+    """Give a ticket to a member of staff or a group, whose ids are numbers at Zendesk."""
     wanted = dict(call.parts.get("ticket") or call.fields)
-    refuse_closing(wanted, force_close)
+    for name in ("assignee_id", "group_id"):
+        if name in wanted:
+            wanted[name] = int(ident(str(wanted[name])))
+    return _change(client, call, wanted, force_close=force_close)
+
+
+def tag(client: Client, call: Call) -> Outcome:
+    """Add and remove tags under the version just read, so that tags set meanwhile are not lost."""
     ticket_id = target_id(call)
-    ticket = _open_ticket(client, ticket_id, call.expected_version)
-    stamp = ticket.updated_at if call.expected_version is not None else None
-    return _update(client, ticket_id, wanted, call.key, stamp=stamp)
+    add, remove = list(call.input.get("add") or ()), set(call.input.get("remove") or ())
+    for last in (False,) * (_TRIES - 1) + (True,):
+        ticket = _open_ticket(client, ticket_id, call.expected_version)
+        done = _marked(client, ticket_id, call.key)
+        if done is not None:
+            return outcome(ticket_id, done)
+        kept = [tag for tag in ticket.tags if tag not in remove]
+        tags = [*kept, *(tag for tag in dict.fromkeys(add) if tag not in kept)]
+        if tags == ticket.tags:
+            return Outcome((), [("tickets", ticket_id)])
+        try:
+            return _update(client, ticket_id, {"tags": tags}, call.key, stamp=ticket.updated_at)
+        except Conflict:
+            if last or call.expected_version is not None:
+                raise
+    raise AssertionError
 
 
 def create(client: Client, call: Call) -> Outcome:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hub.sandbox import Request, Response, Sandbox, route
-from hub_stripe.sandbox import forms, shapes
+from hub_stripe.sandbox import billing, forms, shapes
 from hub_stripe.sandbox.hooks import Deliveries
 from hub_stripe.sandbox.hooks import signature as signature
 from hub_stripe.sandbox.state import Refusal, State, Thing, missing
@@ -43,6 +43,7 @@ class StripeSandbox(Sandbox):
         self.state = State(self.world)
         self.hooks = Deliveries(WEBHOOK_SECRET, url=self.hooks.url)
         self.keys: dict[str, tuple[str, Response]] = {}
+        self.balances: dict[str, list[Thing]] = {}
 
     def settings(self) -> dict[str, Any]:
         return {**super().settings(), "api_key": API_KEY, "webhook_secret": WEBHOOK_SECRET}
@@ -157,6 +158,36 @@ class StripeSandbox(Sandbox):
             return Response(self._shown(thing, request, []))
 
         return self._try(run)
+
+    @route("POST", r"/v1/subscriptions/(?P<id>[^/]+)")
+    def change_subscription(self, request: Request) -> Any:
+        def run() -> Response:
+            thing = self.state.get("subscriptions", request.args["id"])
+            params = billing.params_of(request)
+            billing.change(self.state, thing, params)
+            self.state.happened("customer.subscription.updated", thing)
+            request.effect(f"subscription.update {thing['id']}", id=thing["id"], fields=sorted(params))
+            return Response(self._shown(thing, request, []))
+
+        return self._once(request, run)
+
+    @route("POST", r"/v1/customers/(?P<id>[^/]+)/balance_transactions")
+    def grant_credit(self, request: Request) -> Any:
+        def run() -> Response:
+            customer = self.state.get("customers", request.args["id"])
+            made = billing.grant(self.state, customer, billing.params_of(request))
+            self.balances.setdefault(customer["id"], []).insert(0, made)
+            self.state.happened("customer.updated", customer)
+            request.effect(f"credit {customer['id']} {-made['amount']} {made['currency']}", id=made["id"])
+            return Response(made)
+
+        return self._once(request, run)
+
+    @route("GET", r"/v1/customers/(?P<id>[^/]+)/balance_transactions")
+    def balance_transactions(self, request: Request) -> Any:
+        request.args["kind"] = "balance_transactions"
+        page, more = _page(self.balances.get(request.args["id"], []), request)
+        return {"object": "list", "data": page, "has_more": more, "url": request.path}
 
     def _refund(self, request: Request) -> Response:
         params = forms.nested(request.form())

@@ -6,10 +6,12 @@ from typing import Any
 
 from hub.sandbox import Request, Response, Sandbox, route
 from hub_zendesk.sandbox import shapes
+from hub_zendesk.sandbox.hooks import ZendeskDeliveries
 from hub_zendesk.sandbox.paging import Record, by_cursor, by_time, listed, refusal
 from hub_zendesk.sandbox.state import State
 
 EMAIL, TOKEN, OAUTH = "ops@acme.example", "sandbox-token", "sandbox-oauth"
+WEBHOOK_SECRET = "sandbox-signing-secret"  # noqa: S105
 _NOBODY = {"user": {"id": None, "name": "Anonymous user", "email": "invalid@example.com", "role": "end-user"}}
 _FINAL = {"base": [{"description": "Status: closed prevents ticket update"}]}
 
@@ -20,7 +22,8 @@ class ZendeskSandbox(Sandbox):
 
     `export_size` is the page of the exports, `role` that of the token's owner. With `strict_times` a start_time of
     the last minute (by the sandbox's own clock) is refused and the last minute's changes are held back, as Zendesk
-    does. `state` holds all records and can be changed by hand.
+    does. `state` holds all records and can be changed by hand; `hooks.url` set to a receiver makes every change a
+    signed webhook.
     """
 
     name = "zendesk"
@@ -28,12 +31,32 @@ class ZendeskSandbox(Sandbox):
     strict_times = False
     role = "admin"
     state: State
+    hooks: ZendeskDeliveries = ZendeskDeliveries(WEBHOOK_SECRET)
 
     def fill(self) -> None:
         self.state = State(self.world)
+        self.hooks = ZendeskDeliveries(WEBHOOK_SECRET, url=self.hooks.url)
 
     def settings(self) -> dict[str, Any]:
-        return {**super().settings(), "subdomain": "acme", "email": EMAIL, "token": TOKEN}
+        return {
+            **super().settings(),
+            "subdomain": "acme",
+            "email": EMAIL,
+            "token": TOKEN,
+            "webhook_secret": WEBHOOK_SECRET,
+        }
+
+    def answer(self, request: Request) -> Response:
+        with self.lock:
+            before = len(self.state.events)
+            response = super().answer(request)
+            events = self.state.events[before:]
+        if events and self.faulty("reorder_webhook", request):
+            events = events[::-1]
+        if events and self.faulty("duplicate_webhook", request):
+            events = [event for event in events for _ in range(2)]
+        self.hooks.send(events)
+        return response
 
     @property
     def me(self) -> int:
@@ -202,6 +225,7 @@ class ZendeskSandbox(Sandbox):
         user = self.state.users[one]
         user |= {k: v for k, v in wanted.items() if k in user and k not in ("id", "url", "email", "role")}
         user["updated_at"] = self.state.tick()
+        self.state.happened("user", "details_changed", user)
         request.effect(f"update user {one}", fields=sorted(wanted))
         return {"user": user}
 

@@ -38,6 +38,11 @@ EVIDENCE: dict[str, tuple[str, str]] = {
     "429 with Retry-After": ("UNPROVEN", ""),
     "Idempotency-Key on ticket create": ("UNPROVEN", "told by Zendesk's guide and client libraries only"),
     "refusal of a start_time of the last minute": ("UNPROVEN", ""),
+    "event of a webhook": ("UNPROVEN", "envelope as Zendesk's guide tells it; which events a change raises is a guess"),
+    "signature of a webhook": (
+        "UNPROVEN",
+        "timestamp + body, as Zendesk's guide has it today; an older copy says otherwise",
+    ),
 }
 _ZONES = {
     "Europe/Berlin": "Berlin", "Europe/Paris": "Paris", "Europe/London": "London",

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from hub.sandbox import World
-from hub_zendesk.sandbox import shapes
+from hub_zendesk.sandbox import hooks, shapes
 
 Record = dict[str, Any]
 _START = datetime.fromisoformat("2026-11-01T12:00:00Z")
@@ -16,7 +16,7 @@ class State:
     One account.
 
     `now` is the sandbox's own clock: the end of the world's story, a second further with every write, so that versions
-    always grow.
+    always grow. `events` are what webhooks would tell of what happened since.
     """
 
     def __init__(self, world: World) -> None:
@@ -28,6 +28,7 @@ class State:
         self.audits: dict[int, list[Record]] = {}
         self.deleted: dict[int, Record] = {}
         self.answers: dict[str, tuple[bytes, Record]] = {}
+        self.events: list[Record] = []
         self._next = 33150000000019
         self._people(world)
         for told in world.tickets:
@@ -70,6 +71,10 @@ class State:
         self._next += 256
         return self._next
 
+    def happened(self, noun: str, what: str, record: Record) -> None:
+        """Note an event about a record as it is now."""
+        self.events.append(hooks.event(len(self.events), noun, what, record, shapes.stamp(self.now)))
+
     def add_ticket(self, wanted: Mapping[str, Any], author: int) -> tuple[Record, Record]:
         """Open a ticket; give it with its first audit."""
         at, one = self.tick(), max(self.tickets, default=shapes.ticket_id(0)) + 1
@@ -84,6 +89,7 @@ class State:
         )  # fmt: skip
         self.tickets[one], self.comments[one], self.audits[one] = made, {}, []
         events = [{"id": self.new_id(), "type": "Create", "value": made["status"], "field_name": "status"}]
+        self.happened("ticket", "created", made)
         return made, self._audit(one, author, at, [self._say(one, said, author, at), *events], wanted)
 
     def change_ticket(self, one: int, wanted: Mapping[str, Any], author: int) -> Record:
@@ -100,6 +106,9 @@ class State:
                 if name == "subject":
                     ticket["raw_subject"] = value
         ticket["updated_at"] = at
+        for event in events:
+            what = "comment_added" if event["type"] == "Comment" else f"{event['field_name']}_changed"
+            self.happened("ticket", what, ticket)
         return self._audit(one, author, at, events, wanted)
 
     def _say(self, one: int, said: Mapping[str, Any], author: int, at: str) -> Record:
@@ -123,6 +132,7 @@ class State:
         self.tickets[one]["updated_at"] = at
         event = {"id": self.new_id(), "type": "CommentPrivacyChange", "comment_id": comment, "public": False}
         self._audit(one, author, at, [event], {})
+        self.happened("ticket", "comment_made_private", self.tickets[one])
 
     def delete_ticket(self, one: int, author: int) -> None:
         """Delete softly: the export says status deleted, the feed of deleted tickets names it."""
@@ -132,22 +142,27 @@ class State:
             "actor": {"id": author, "name": self.users[author]["name"]},
         }  # fmt: skip
         ticket |= {"status": "deleted", "updated_at": at}
+        self.happened("ticket", "soft_deleted", ticket)
 
     def restore_ticket(self, one: int) -> None:
         ticket, was = self.tickets[one], self.deleted.pop(one)
         ticket |= {"status": was["previous_state"], "updated_at": self.tick()}
+        self.happened("ticket", "undeleted", ticket)
 
     def delete_user(self, one: int) -> None:
         self.users[one] |= {"active": False, "permanently_deleted": False, "email": None, "updated_at": self.tick()}
+        self.happened("user", "active_changed", self.users[one])
 
     def erase_user(self, one: int) -> None:
         """Delete for good a user who was deleted before."""
         gone = {"name": "Permanently Deleted User", "email": None, "phone": None, "permanently_deleted": True}
         self.users[one] |= {**gone, "updated_at": self.tick()}
+        self.happened("user", "deleted", self.users[one])
 
     def delete_organization(self, one: int) -> None:
         at = self.tick()
         self.organizations[one] |= {"deleted_at": at, "updated_at": at}
+        self.happened("organization", "deleted", self.organizations[one])
 
 
 SETTABLE = frozenset({

@@ -96,33 +96,33 @@ values = { requested_by_customer = "asked", other = "other" }
 """
 
 
-class AcmeConfig(ConnectorConfig):
-    """The whole of what Acme needs."""
+class MarketConfig(ConnectorConfig):
+    """The whole of what Market needs."""
 
     token: SecretStr
 
 
-class AcmeConnector(Connector):
-    """Speaks to Acme, a desk that does not exist."""
+class MarketConnector(Connector):
+    """Speaks to Market, a system that does not exist."""
 
-    name = "acme"
-    Config = AcmeConfig
-    sandbox = "hub_acme:AcmeSandbox"
+    name = "market"
+    Config = MarketConfig
+    sandbox = "hub_market:MarketSandbox"
     mapping = MAPPING
 
     @classmethod
     def hosts(cls, config: Any) -> tuple[str, ...]:
-        return ("acme.example",)
+        return ("market.example",)
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:
         headers = {"Authorization": f"Bearer {self.config.token.get_secret_value()}", **more.pop("headers", {})}
         try:
-            answer = self.transport.request(method, f"https://acme.example{path}", headers=headers, **more)
+            answer = self.transport.request(method, f"https://market.example{path}", headers=headers, **more)
         except requests.RequestException as exc:
             lost = method != "GET" and was_sent(exc)
             raise (Unknown if lost else NotSent)(f"{method} {path}: no answer") from exc
         if answer.status_code == 401:
-            raise Unauthorized("Acme does not accept the token")
+            raise Unauthorized("Market does not accept the token")
         if answer.status_code >= 500:
             raise Temporary(f"{method} {path}: {answer.status_code}")
         if answer.status_code >= 400:
@@ -131,7 +131,7 @@ class AcmeConnector(Connector):
 
     def check(self) -> Checked:
         self._ask("GET", "/me")
-        return Checked(account="acme-1", live=False, api_version="1")
+        return Checked(account="market-1", live=False, api_version="1")
 
     @pull("*")
     def everything(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
@@ -162,11 +162,11 @@ class AcmeConnector(Connector):
         return Outcome([Effect("refund", made["id"], "create", after={"cents": made["cents"]})], touched)
 
 
-class AcmeSandbox(Sandbox):
-    """Imitates Acme: ten records a page, native keys on refunds."""
+class MarketSandbox(Sandbox):
+    """Imitates Market: ten records a page, native keys on refunds."""
 
-    name = "acme"
-    token = "acme-token"
+    name = "market"
+    token = "market-token"
     page = 10
 
     def fill(self) -> None:
@@ -213,7 +213,7 @@ class AcmeSandbox(Sandbox):
         self.answers: dict[str, Any] = {}
 
     def settings(self) -> dict[str, Any]:
-        return {"connector": "acme", "base_url": self.url, "token": self.token}
+        return {"connector": "market", "base_url": self.url, "token": self.token}
 
     def authorized(self, request: Request) -> Response | None:
         fine = request.headers.get("authorization") == f"Bearer {self.token}"
@@ -221,7 +221,7 @@ class AcmeSandbox(Sandbox):
 
     @route("GET", r"/me")
     def me(self, request: Request) -> Any:
-        return {"account": "acme-1"}
+        return {"account": "market-1"}
 
     @route("GET", r"/(?P<stream>people|payments|tickets|notes|refunds)")
     def many(self, request: Request) -> Any:
@@ -271,4 +271,4 @@ def _time(moment: Any) -> str:
 
 @hookimpl
 def hub_connectors() -> list[type[Connector]]:
-    return [AcmeConnector]
+    return [MarketConnector]

@@ -1,0 +1,150 @@
+"""What every verb is made of: risk, target, reversal, and the parts of inputs that several share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from hub.errors import Invalid
+from hub.money import Money, parse
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=32_000, strip_whitespace=True)]
+Short = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
+Reference = Annotated[str, StringConstraints(min_length=3, max_length=300)]
+
+
+class Risk(StrEnum):
+    """R0 read, R1 internal write, R2 customer-visible or reversible, R3 money or entitlement, R4 irreversible."""
+
+    R0 = "R0"
+    R1 = "R1"
+    R2 = "R2"
+    R3 = "R3"
+    R4 = "R4"
+
+
+@dataclass(frozen=True)
+class On:
+    """What an action works on: the kind, and the input field that refers to it."""
+
+    kind: str
+    field: str
+
+
+@dataclass(frozen=True)
+class Undo:
+    """
+    What undoes an action: another one with its input, then those of `also`, until a time.
+
+    `residue` says what stays all the same.
+    """
+
+    action: str
+    input: dict[str, Any]
+    residue: str | None = None
+    until: str | None = None
+    also: tuple[tuple[str, dict[str, Any]], ...] = ()
+
+
+class Action(BaseModel):
+    """
+    A verb: typed input plus what the hub must know to run it safely.
+
+    `on` names the target, `reveals` the unified fields an answer may show, `reversal` the action that undoes it, or
+    None, `residue` what stays even then (or why nothing undoes it). `changes()` tells what the input means in unified
+    fields, per kind, the main kind first: the mapping's write side turns that into the vendor's words. One that is made
+    of others (`parts()`) names in `needs` the one that a connection must be able to do.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    risk: ClassVar[Risk]
+    on: ClassVar[On | None] = None
+    reveals: ClassVar[tuple[str, ...]] = ()
+    reversal: ClassVar[str | None] = None
+    residue: ClassVar[str | None] = None
+    needs: ClassVar[str | None] = None
+
+    def parts(self, target: str) -> tuple["Action", ...]:
+        """Give the actions that this one is made of, the first of which it cannot do without; none for a plain one."""
+        return ()
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        """
+        Say what undoes this, or in words why nothing does.
+
+        `target` is the hub id it worked on, `before` the main kind's fields as they were, `made` the hub id of what it
+        created.
+        """
+        return None
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """Give {kind: {unified field: value}} that this input asks for."""
+        return {}
+
+    @property
+    def amount_of_money(self) -> Money | None:
+        """The money this moves, or None; policy bands look at it."""
+        return None
+
+
+class Address(BaseModel):
+    """A postal address; `country_code` is ISO 3166-1 alpha-2."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    line1: Short
+    line2: Short | None = None
+    city: Short
+    region: Short | None = None
+    postal_code: Annotated[str, StringConstraints(min_length=1, max_length=20, strip_whitespace=True)]
+    country_code: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    recipient_name: Short | None = None
+    phone: Short | None = None
+
+
+def address_of(known: Any) -> dict[str, Any] | None:
+    """Give a stored address as input takes it; None where it lacks a line, a city, a postal code or a country."""
+    fields = {name: value for name, value in (known or {}).items() if name in Address.model_fields and value}
+    try:
+        return Address.model_validate(fields).model_dump(exclude_none=True)
+    except ValidationError:
+        return None
+
+
+def _or_text(schema: dict[str, Any]) -> None:
+    """Let the schema say that an amount may be text, too."""
+    as_object = {key: schema.pop(key) for key in list(schema) if key not in ("title", "description")}
+    text = {"type": "string", "pattern": r"^\d+(\.\d+)? [A-Z]{3}$", "examples": ["5.00 EUR"]}
+    schema["anyOf"] = [as_object, text]
+
+
+class Amount(BaseModel):
+    """
+    Money to move, as the unified model has it: `{"amount": 1250, "currency": "EUR"}`, `amount` in minor units.
+
+    The string "12.50 EUR" is taken too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_or_text)
+
+    amount: Annotated[int, Field(strict=True, gt=0, le=10**12)]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            money = parse(value)
+        except Invalid as exc:
+            raise ValueError(exc.message) from exc
+        return {"amount": money.amount, "currency": money.currency}
+
+    def money(self) -> Money:
+        return Money(self.amount, self.currency)

@@ -1,0 +1,55 @@
+"""Verbs that move money once."""
+
+from typing import Any
+
+from pydantic import Field
+
+from hub.actions.declare import Action, Amount, On, Reference, Risk, Short
+from hub.money import Money
+from hub.records import RefundReason
+
+
+class PaymentRefund(Action):
+    """Give money of a payment back to the customer, all that is refundable unless an amount is named."""
+
+    name = "payment.refund"
+    title = "Refund a payment"
+    risk = Risk.R3
+    on = On("payment", "payment_ref")
+    reveals = ("amount", "status", "reference")
+    residue = "money that was given back stays with the customer"
+
+    payment_ref: Reference
+    amount: Amount | None = None
+    reason: RefundReason
+    note: Short | None = None
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        refund: dict[str, Any] = {"reason": self.reason.value}
+        if self.amount:
+            money = self.amount.money()
+            refund["amount"] = {"amount": money.amount, "currency": money.currency}
+        return {"refund": refund}
+
+    @property
+    def amount_of_money(self) -> Money | None:
+        return self.amount.money() if self.amount else None
+
+
+class CreditGrant(Action):
+    """Grant a customer credit on the next invoice."""
+
+    name = "credit.grant"
+    title = "Grant credit"
+    risk = Risk.R3
+    on = On("customer", "customer_ref")
+    residue = "the credit stays; an opposite entry is made where the customer is billed"
+
+    customer_ref: Reference
+    amount: Amount
+    reason: Short
+    connection: Short | None = Field(None, description="where to grant it; needed only when several systems could")
+
+    @property
+    def amount_of_money(self) -> Money | None:
+        return self.amount.money()

@@ -1,0 +1,130 @@
+"""Verbs about subscriptions."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from hub.actions.declare import Action, On, Reference, Risk, Short, Undo
+
+Feedback = Literal[
+    "customer_service", "low_quality", "missing_features", "other", "switched_service", "too_complex", "too_expensive",
+    "unused",
+]  # fmt: skip
+Quantity = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Proration = Literal["create_prorations", "none", "always_invoice"]
+
+
+class SubscriptionCancel(Action):
+    """End a subscription: with its period, on a day, or now."""
+
+    name = "subscription.cancel"
+    title = "Cancel a subscription"
+    risk = Risk.R3
+    on = On("subscription", "subscription_ref")
+    reversal = "subscription.uncancel"
+    residue = "only until it has ended; one that was ended now stays ended"
+
+    subscription_ref: Reference
+    when: Literal["period_end", "date", "now"] = "period_end"
+    at: AwareDatetime | None = Field(None, description="the day it ends, with when = date")
+    reason: Short
+    feedback: Feedback | None = None
+
+    @model_validator(mode="after")
+    def _day(self) -> "SubscriptionCancel":
+        if (self.when == "date") != (self.at is not None):
+            raise ValueError("give at with when = date, and only then")
+        if self.at is not None and self.at <= datetime.now(UTC):
+            raise ValueError("at: expected a time to come")
+        return self
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        if self.when == "now":
+            return "a subscription that has ended cannot be taken up again"
+        return Undo("subscription.uncancel", {"subscription_ref": target}, self.residue)
+
+
+class SubscriptionUncancel(Action):
+    """Let a subscription go on that was to end."""
+
+    name = "subscription.uncancel"
+    title = "Take a cancellation back"
+    risk = Risk.R3
+    on = On("subscription", "subscription_ref")
+    reversal = "subscription.cancel"
+
+    subscription_ref: Reference
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        return Undo("subscription.cancel", {"subscription_ref": target, "reason": "undone"})
+
+
+class SubscriptionPause(Action):
+    """Stop collecting a subscription's money for a while."""
+
+    name = "subscription.pause"
+    title = "Pause a subscription"
+    risk = Risk.R3
+    on = On("subscription", "subscription_ref")
+    reversal = "subscription.resume"
+
+    subscription_ref: Reference
+    until: AwareDatetime | None = None
+    mode: Literal["void", "keep_as_draft", "mark_uncollectible"] = "void"
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        return Undo("subscription.resume", {"subscription_ref": target})
+
+
+class SubscriptionResume(Action):
+    """Collect a paused subscription's money again."""
+
+    name = "subscription.resume"
+    title = "Resume a subscription"
+    risk = Risk.R3
+    on = On("subscription", "subscription_ref")
+    reversal = "subscription.pause"
+
+    subscription_ref: Reference
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        return Undo("subscription.pause", {"subscription_ref": target})
+
+
+class SubscriptionChangePlan(Action):
+    """Put a subscription with one item on another price, and another quantity if one is given."""
+
+    name = "subscription.change_plan"
+    title = "Change a subscription's plan"
+    risk = Risk.R3
+    on = On("subscription", "subscription_ref")
+    reversal = "subscription.change_plan"
+    residue = "what was prorated stays on the invoices"
+
+    subscription_ref: Reference
+    price: Short = Field(description="the price's id in the billing system")
+    quantity: Quantity | None = None
+    proration: Proration
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        return "what it was on before is in the effects; put it back with subscription.change_plan"
+
+
+class SubscriptionChangeQuantity(Action):
+    """Change how many of its one item a subscription has."""
+
+    name = "subscription.change_quantity"
+    title = "Change a subscription's quantity"
+    risk = Risk.R3
+    on = On("subscription", "subscription_ref")
+    reversal = "subscription.change_quantity"
+    residue = "what was prorated stays on the invoices"
+
+    subscription_ref: Reference
+    quantity: Quantity
+    proration: Proration
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        return "how many it had before is in the effects; put it back with subscription.change_quantity"

@@ -1,0 +1,232 @@
+"""Verbs about tickets."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, StringConstraints, model_validator
+
+from hub.actions.declare import Action, On, Reference, Risk, Short, Text, Undo
+from hub.records import TicketPriority, TicketStatus, TicketType
+
+Tag = Annotated[str, StringConstraints(pattern=r"^[^\s,]{1,80}$")]
+
+
+class TicketCreate(Action):
+    """Open a ticket for a customer."""
+
+    name = "ticket.create"
+    title = "Create a ticket"
+    risk = Risk.R2
+    on = On("customer", "customer_ref")
+    reversal = "ticket.set_status"
+    residue = "the ticket stays, as solved; whoever was told of it has read it"
+
+    customer_ref: Reference
+    subject: Annotated[str, StringConstraints(min_length=1, max_length=150, strip_whitespace=True)]
+    body: Text
+    visibility: Literal["public", "internal"] = "public"
+    priority: TicketPriority | None = None
+    type: TicketType | None = None
+    tags: list[Short] | None = None
+    connection: Short | None = Field(None, description="where to open it; needed only when several connections can")
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        ticket = {"subject": self.subject, "priority": self.priority, "type": self.type, "tags": self.tags}
+        return {
+            "ticket": {k: v for k, v in ticket.items() if v is not None},
+            "message": {"body_text": self.body, "visibility": self.visibility},
+        }
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        if made is None:
+            return "the new ticket is not known yet"
+        return Undo("ticket.set_status", {"ticket_ref": made, "status": "solved"}, self.residue)
+
+
+class TicketReply(Action):
+    """Answer a ticket so that the customer reads it."""
+
+    name = "ticket.reply"
+    title = "Reply to a ticket"
+    risk = Risk.R2
+    on = On("ticket", "ticket_ref")
+    residue = "what the customer has read stays read"
+
+    ticket_ref: Reference
+    body: Text
+    set_status: TicketStatus | None = None
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        message = {"message": {"body_text": self.body, "visibility": "public"}}
+        return message | ({"ticket": {"status": self.set_status.value}} if self.set_status else {})
+
+
+class TicketNote(Action):
+    """Leave a note that only staff can read."""
+
+    name = "ticket.note"
+    title = "Add an internal note"
+    risk = Risk.R1
+    on = On("ticket", "ticket_ref")
+    residue = "the note stays; only staff can read it"
+
+    ticket_ref: Reference
+    body: Text
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        return {"message": {"body_text": self.body, "visibility": "internal"}}
+
+
+SettableStatus = Literal["open", "pending", "on_hold", "solved", "closed"]
+
+
+class TicketSetStatus(Action):
+    """Move a ticket to another status."""
+
+    name = "ticket.set_status"
+    title = "Set a ticket's status"
+    risk = Risk.R2
+    on = On("ticket", "ticket_ref")
+    reversal = "ticket.set_status"
+    residue = "a ticket that was new becomes open; one that is closed for good stays closed"
+
+    ticket_ref: Reference
+    status: SettableStatus
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        return {"ticket": {"status": self.status}}
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        was = before.get("status")
+        if target is None or was is None:
+            return "the status before is not known"
+        if self.status == "closed":
+            return "closed may be final; open a new ticket"
+        again, residue = ("open", "the ticket was new") if was == "new" else (was, None)
+        if again not in get_args(SettableStatus):
+            return f"{again} is no status that can be set"
+        return Undo("ticket.set_status", {"ticket_ref": target, "status": again}, residue)
+
+
+class TicketAssign(Action):
+    """Give a ticket to a member of staff, or to a group."""
+
+    name = "ticket.assign"
+    title = "Assign a ticket"
+    risk = Risk.R1
+    on = On("ticket", "ticket_ref")
+    reversal = "ticket.assign"
+    residue = "a ticket that nobody had cannot be made nobody's again"
+
+    ticket_ref: Reference
+    assignee: Short | None = Field(None, description="the member of staff, by the id that the ticket's system gives")
+    group: Short | None = Field(None, description="the group or queue, by the id that the ticket's system gives")
+
+    @model_validator(mode="after")
+    def _somebody(self) -> "TicketAssign":
+        if self.assignee is None and self.group is None:
+            raise ValueError("give assignee, group, or both")
+        return self
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        wanted = {"assignee_ref": self.assignee, "group_ref": self.group}
+        return {"ticket": {name: value for name, value in wanted.items() if value is not None}}
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        had = {"assignee": _id(before.get("assignee_ref")), "group": _id(before.get("group_ref"))}
+        known = {name: value for name, value in had.items() if value is not None}
+        if target is None or not known:
+            return "nobody had the ticket before"
+        return Undo("ticket.assign", {"ticket_ref": target, **known})
+
+
+def _id(ref: Any) -> str | None:
+    """Give the remote id of a reference as records hold it: an object, or the id alone."""
+    found = ref.get("remote_id") if isinstance(ref, Mapping) else ref
+    return str(found) if found is not None else None
+
+
+class TicketTag(Action):
+    """Add tags to a ticket, and take tags away."""
+
+    name = "ticket.tag"
+    title = "Tag a ticket"
+    risk = Risk.R1
+    on = On("ticket", "ticket_ref")
+    reversal = "ticket.tag"
+    residue = "a tag that was there before goes too, where it was added again"
+
+    ticket_ref: Reference
+    add: list[Tag] = Field(default_factory=list, max_length=50)
+    remove: list[Tag] = Field(default_factory=list, max_length=50)
+
+    @model_validator(mode="after")
+    def _something(self) -> "TicketTag":
+        if not self.add and not self.remove:
+            raise ValueError("give add, remove, or both")
+        if set(self.add) & set(self.remove):
+            raise ValueError("a tag is either added or removed")
+        return self
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        return Undo("ticket.tag", {"ticket_ref": target, "add": self.remove, "remove": self.add}, self.residue)
+
+
+class TicketEscalate(Action):
+    """Raise a ticket's priority, and tell staff why in an internal note."""
+
+    name = "ticket.escalate"
+    title = "Escalate a ticket"
+    risk = Risk.R1
+    on = On("ticket", "ticket_ref")
+    residue = "the note stays; set the priority back where the ticket lives"
+
+    ticket_ref: Reference
+    level: Literal["high", "urgent"] = "high"
+    reason: Text
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        return {"ticket": {"priority": self.level}, "message": {"body_text": self.reason, "visibility": "internal"}}
+
+
+class AgentHandoff(Action):
+    """
+    Hand a conversation over to people: a note for staff, tags, the queue, and the ticket open.
+
+    Several steps: what one system cannot do is left out and told; what is done stays visible where a later step fails.
+    """
+
+    name = "agent.handoff"
+    title = "Hand over to people"
+    risk = Risk.R1
+    on = On("ticket", "ticket_ref")
+    reversal = "ticket.tag"
+    residue = "the note stays; only staff can read it"
+    needs = "ticket.note"
+
+    ticket_ref: Reference
+    summary: Text
+    reason: Short
+    queue: Short | None = Field(None, description="the group, by the id that the ticket's system gives")
+    urgency: Literal["normal", "high", "urgent"] = "normal"
+    facts: list[Short] = Field(default_factory=list, max_length=50)
+
+    def parts(self, target: str) -> tuple[Action, ...]:
+        lines = [f"Handed over: {self.reason}", "", self.summary, *(f"- {fact}" for fact in self.facts)]
+        steps: list[Action] = [TicketNote(ticket_ref=target, body="\n".join(lines))]
+        if self.queue is not None:
+            steps.append(TicketAssign(ticket_ref=target, assignee=None, group=self.queue))
+        steps += [TicketTag(ticket_ref=target, add=self._tags()), TicketSetStatus(ticket_ref=target, status="open")]
+        return tuple(steps)
+
+    def _tags(self) -> list[str]:
+        return ["handoff"] if self.urgency == "normal" else ["handoff", self.urgency]
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        also: list[tuple[str, dict[str, Any]]] = []
+        if (group := _id(before.get("group_ref"))) is not None:
+            also.append(("ticket.assign", {"ticket_ref": target, "group": group}))
+        if before.get("status") in get_args(SettableStatus):
+            also.append(("ticket.set_status", {"ticket_ref": target, "status": before["status"]}))
+        given = {"ticket_ref": target, "remove": self._tags()}
+        return Undo("ticket.tag", given, self.residue, also=tuple(also))

@@ -1,0 +1,58 @@
+"""Keep copies: db backup, db restore."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hub.cli import out
+from hub.cli.out import Json
+from hub.cli.setup import db
+from hub.cli.tables import counted
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `hub db`."""
+    db.command()(backup)
+    db.command()(restore)
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="DEST", help="A folder that is new or empty.")],
+    as_json: Json = False,
+) -> None:
+    """Copy the databases and the audit's signed head, while the hub runs. The audit's key is not copied."""
+    from hub.app import backups
+
+    found = backups.backup(out.config_path(), target)
+
+    def show() -> None:
+        for name, part in found["databases"].items():
+            out.write(f"{name}: {part['bytes']:,} bytes, version {part['version']}")
+        out.write(f"copied to {target}; the audit's key is not in it, keep that elsewhere")
+
+    out.answer(found, as_json, show)
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder that `hub db backup` made.")],
+    as_json: Json = False,
+) -> None:
+    """Put a backup in place, with the hub stopped. Open runs are looked up before anything is sent."""
+    from hub.app import backups
+
+    found = backups.restore(out.config_path(), source)
+    out.answer(found, as_json, lambda: _show(found))
+
+
+def _show(found: dict[str, Any]) -> None:
+    out.write(f"restored the copy of {found['copied_at']}; the old files are in {', '.join(found['aside'])}")
+    out.write(
+        f"{counted(len(found['open_runs']), 'run was', 'runs were')} open; each is looked up before anything is sent"
+    )
+    for run_id in found["missing_runs"] or ():
+        out.write(f"{run_id} was made after the copy and is no longer known: its key would act again")
+    if found["missing_runs"] is None:
+        out.write("the old ledger cannot be read: which runs were made after the copy is not known")
+    for problem in found["audit"]["problems"]:
+        out.write(f"audit: {problem}")

@@ -1,0 +1,103 @@
+"""What is known of the customer, the order and the payments behind a target: facts for the policy, from the store."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from hub.connector import Target
+from hub.ledger import Ledger, now
+from hub.perform import facts
+
+_PAGE = 200
+_NO_REFUND = frozenset({"failed", "canceled"})
+REFUND_WINDOW = timedelta(days=90)
+Get = Callable[[str, str], bytes | None]
+List = Callable[[str, dict[str, str], str | None], bytes]
+
+
+@dataclass(frozen=True)
+class History:
+    """Looks things up by hub id; `get` and `list_` answer JSON as the reads do."""
+
+    get: Get
+    list_: List
+    ledger: Ledger
+
+    def order_age_days(self, target: Target | None) -> int | None:
+        """Count whole days since the order was placed, or since the payment where no order of it is known."""
+        body = self._body(target)
+        order = body if target and target.kind == "order" else self._of(body, "order")
+        placed = (order or {}).get("placed_at") or (order or {}).get("created_at")
+        if placed is None and target is not None and target.kind == "payment":
+            placed = body.get("captured_at") or body.get("created_at")
+        if not isinstance(placed, str):
+            return None
+        return max(0, (datetime.now(UTC) - _time(placed)).days)
+
+    def open_dispute(self, target: Target | None) -> bool | None:
+        """Say whether the payment (or one of the order, or of the customer) is disputed; None where nobody knows."""
+        if target is None or target.kind not in ("payment", "order", "customer", "subscription"):
+            return None
+        if target.kind == "payment":
+            return facts.disputed(target.data)
+        return any(facts.disputed(payment) for payment in self._payments(target))
+
+    def refunds_90d(self, target: Target | None) -> int | None:
+        """Count the refunds that the customer got in the last 90 days, those that only the journal knows included."""
+        customer = self.customer(target)
+        if customer is None:
+            return None
+        since = datetime.now(UTC) - REFUND_WINDOW
+        payments = list(self._all("payment", {"customer": customer}))
+        paid_back = [payment for payment in payments if (payment.get("amount_refunded") or {}).get("amount")]
+        refunds = (refund for payment in paid_back for refund in self._all("refund", {"payment": payment["id"]}))
+        known = sum(_recent(refund, since) for refund in refunds)
+        journaled = self.ledger.count(
+            "payment.refund", [payment["id"] for payment in payments], since=now(plus_s=-REFUND_WINDOW.total_seconds())
+        )
+        return max(known, journaled)
+
+    def customer(self, target: Target | None) -> str | None:
+        """Give the id of the customer behind a target."""
+        if target is None or target.kind == "customer":
+            return target.id if target else None
+        found = (self._body(target).get("customer_ref") or {}).get("id")
+        return found if isinstance(found, str) else None
+
+    def _payments(self, target: Target) -> Iterator[dict[str, Any]]:
+        if target.kind == "order":
+            return self._all("payment", {"order": target.id})
+        customer = self.customer(target)
+        return self._all("payment", {"customer": customer}) if customer else iter(())
+
+    def _body(self, target: Target | None) -> dict[str, Any]:
+        return self._one(target.kind, target.id) if target is not None else {}
+
+    def _of(self, body: Mapping[str, Any], kind: str) -> dict[str, Any] | None:
+        found = (body.get(f"{kind}_ref") or {}).get("id")
+        return self._one(kind, found) if isinstance(found, str) else None
+
+    def _one(self, kind: str, id: str) -> dict[str, Any]:
+        body = self.get(kind, id)
+        return msgspec.json.decode(body, type=dict[str, Any]) if body is not None else {}
+
+    def _all(self, kind: str, filters: dict[str, str]) -> Iterator[dict[str, Any]]:
+        cursor: str | None = None
+        while True:
+            page = msgspec.json.decode(self.list_(kind, filters, cursor), type=dict[str, Any])
+            yield from page["data"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+
+def _recent(refund: Mapping[str, Any], since: datetime) -> bool:
+    made = refund.get("created_at")
+    return refund.get("status") not in _NO_REFUND and (made is None or _time(made) >= since)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,274 @@
+"""
+A database that is a schema of a Postgres, one for each branch: its connections, its transactions, its errors.
+
+Write transactions take turns over all processes, under an advisory lock that ends with them: what SQLite's
+`BEGIN IMMEDIATE` does for a file. Readers see one state (`REPEATABLE READ`) and never wait for the writer.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from hub.errors import ConfigError, Temporary
+from hub.store import migrate
+from hub.store.dialect import Array, Bulk, bulk, for_postgres
+
+try:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+    from psycopg.types.numeric import Int8Dumper
+except ImportError as missing:
+    raise ConfigError("database_url: Postgres needs its driver; pip install 'deskhub[postgres]'") from missing
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Cursor = psycopg.Cursor[tuple[Any, ...]]
+READERS = 8
+_COPY_ROWS = 20
+_BUSY_S = 30
+_SILENT_S = 120
+_NOT_NOW = ("08", "25P03", "40", "53", "55", "57", "58")
+_TURNS = {"hub": 7_237_011, "ledger": 7_237_012}
+_SYNCHRONOUS = {"hub": "off", "ledger": "on"}
+_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+
+class Postgres:
+    """A schema, created and migrated when it is opened, with one connection that writes and a few that read."""
+
+    def __init__(self, url: str, branch: str) -> None:
+        self.branch = branch
+        self._connect = connector(url, branch)
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._writer: Connection | None = None
+        self._idle: list[Connection] = []
+        self._room = threading.BoundedSemaphore(READERS)
+        self._closed = False
+        with _told():
+            self._idle.append(self._connect())
+            try:
+                migrate.upgrade_schema(self._idle[0], self._connect, branch, turn=_TURNS[branch])
+            except BaseException:
+                self._idle.pop().close()
+                raise
+
+    @contextmanager
+    def write(self) -> Iterator["Transaction"]:
+        """Open a write transaction when it is this one's turn; see Database.write."""
+        me = threading.get_ident()
+        if self._owner == me:
+            raise RuntimeError("a write transaction is already open in this thread")
+        with self._lock, _told():
+            self._owner = me
+            try:
+                self._writer = connection = self._begun(self._writer, self._begin)
+                with _transaction(connection):
+                    yield Transaction(connection)
+            finally:
+                self._owner = None
+
+    @contextmanager
+    def read(self) -> Iterator["Transaction"]:
+        """Open a read transaction: all statements see one state of the database."""
+        if not self._room.acquire(timeout=_BUSY_S):
+            raise Temporary("all connections to the database are in use", retry_after_s=5.0)
+        connection = None
+        try:
+            with _told():
+                connection = self._begun(self._taken(), _start)
+                with _transaction(connection):
+                    yield Transaction(connection)
+        finally:
+            self._room.release()
+            self._give(connection)
+
+    def version(self) -> str | None:
+        """Name the migration the schema is at."""
+        return _version(self._connect)
+
+    def close(self) -> None:
+        """Close all connections; a write transaction still open elsewhere ends first."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            for connection in (*idle, *filter(None, [self._writer])):
+                connection.close()
+            self._writer = None
+
+    def _begun(self, connection: Connection | None, begin: Callable[[Connection], None]) -> Connection:
+        """Begin on a connection that is kept, or else, where the server has dropped it, on a new one."""
+        if connection is not None:
+            try:
+                begin(connection)
+                return connection
+            except psycopg.OperationalError:
+                if not connection.broken:
+                    raise
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        connection = self._connect()
+        try:
+            begin(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _begin(self, connection: Connection) -> None:
+        try:
+            connection.execute(
+                f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{_SILENT_S}s';"
+                f" SELECT pg_advisory_xact_lock({_TURNS[self.branch]})"
+            )
+        except BaseException:
+            _roll_back(connection)
+            raise
+
+    def _taken(self) -> Connection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
+
+    def _give(self, connection: Connection | None) -> None:
+        if connection is None:
+            return
+        if self._closed or connection.broken:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+
+class Transaction:
+    """A transaction as rooms see it: statements in SQLite's words, values as Python has them."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
+        """Run a statement; gives what it answers."""
+        said, values = for_postgres(sql), [_value(one) for one in parameters]
+        try:
+            return self._connection.execute(said, values, binary=True)
+        except psycopg.DataError:
+            if not _any_nul(values):
+                raise
+            return self._connection.execute(said, [_no_nul(one) for one in values], binary=True)
+
+    def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any:
+        """Run a statement for each of these; many plain inserts become one COPY."""
+        rows = parameters if isinstance(parameters, list) else list(parameters)
+        cursor = self._connection.cursor()
+        many = bulk(sql) if len(rows) >= _COPY_ROWS else None
+        if many is not None:
+            self._copy(cursor, many, rows)
+        elif rows:
+            cursor.executemany(for_postgres(sql), rows)
+        return cursor
+
+    def _copy(self, cursor: Cursor, many: Bulk, rows: list[Sequence[Any]]) -> None:
+        if many.before:
+            cursor.execute(many.before)
+        with cursor.copy(many.copy) as lines:
+            for row in rows:
+                lines.write_row((*row, *many.constants) if many.constants else row)
+        if many.after:
+            cursor.execute(many.after)
+
+
+def version(url: str, branch: str) -> str | None:
+    """Name the migration that a branch is at, None where there is none yet. Raises ConfigError, Temporary."""
+    return _version(connector(url, branch))
+
+
+def connector(url: str, branch: str) -> Callable[[], Connection]:
+    """Give what makes connections to the schema of a branch. Raises ConfigError."""
+    try:
+        given = conninfo_to_dict("postgresql" + url[url.index("://") :])
+    except psycopg.ProgrammingError as exc:
+        raise ConfigError("database_url: expected postgresql://USER@HOST/NAME") from exc
+    where = f"Postgres {given.get('dbname', '')} on {given.get('host', 'this host')}"
+    settings = {
+        "search_path": branch,
+        "synchronous_commit": _SYNCHRONOUS[branch],
+        "lock_timeout": f"{_BUSY_S}s",
+        "enable_seqscan": "off",  # statistics of a first load lag behind: index by index, as written
+        "jit": "off",
+        "client_min_messages": "warning",
+    }
+    options = " ".join([str(given.pop("options", "")), *(f"-c {name}={value}" for name, value in settings.items())])
+    kept: dict[str, Any] = {"connect_timeout": 10, "application_name": f"deskhub {branch}", "keepalives_idle": 30}
+    address = make_conninfo(**(kept | given | {"options": options}))
+
+    def connect() -> Connection:
+        try:
+            made = psycopg.connect(address, autocommit=True)
+        except psycopg.OperationalError as exc:
+            raise Temporary(f"{where} does not answer: {_short(exc)}", retry_after_s=5.0) from exc
+        made.adapters.register_dumper(int, Int8Dumper)  # one type, so that a statement is prepared once
+        return made
+
+    return connect
+
+
+def _version(connect: Callable[[], Connection]) -> str | None:
+    with _told(), connect() as connection:
+        return migrate.schema_version(connection)
+
+
+@contextmanager
+def _transaction(connection: Connection) -> Iterator[None]:
+    try:
+        yield
+        failed = connection.info.transaction_status.name == "INERROR"
+        connection.execute("COMMIT")
+        if failed:
+            raise RuntimeError("a statement had failed, so nothing of this transaction was written")
+    except BaseException:
+        _roll_back(connection)
+        raise
+
+
+def _start(connection: Connection) -> None:
+    connection.execute(_READ)
+
+
+def _roll_back(connection: Connection) -> None:
+    with suppress(psycopg.OperationalError):  # what is broken has rolled back
+        connection.rollback()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what the server could not do now into Temporary; faults of the program stay what they are."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        if isinstance(exc, psycopg.errors.LockNotAvailable):
+            raise Temporary("another process keeps the database locked", retry_after_s=5.0) from exc
+        if isinstance(exc, psycopg.OperationalError) or (exc.sqlstate or "").startswith(_NOT_NOW):
+            raise Temporary(f"Postgres could not do this now: {_short(exc)}", retry_after_s=5.0) from exc
+        raise
+
+
+def _short(exc: psycopg.Error) -> str:
+    """Name an error without the statement and its values."""
+    return (exc.diag.message_primary or str(exc) or type(exc).__name__).splitlines()[0]
+
+
+def _value(one: Any) -> Any:
+    return one.values if type(one) is Array else one
+
+
+def _any_nul(values: Sequence[Any]) -> bool:
+    return any((isinstance(one, str) and "\0" in one) or (isinstance(one, list) and _any_nul(one)) for one in values)
+
+
+def _no_nul(one: Any) -> Any:
+    """Postgres's texts hold no NUL, so no text of its own is like this one."""
+    if isinstance(one, list):
+        return [_no_nul(inner) for inner in one]
+    return one.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(one, str) else one

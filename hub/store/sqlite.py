@@ -1,0 +1,138 @@
+"""
+A database that is a SQLite file: its connections, its transactions, its migrations.
+
+Every write transaction is `BEGIN IMMEDIATE`, one at a time per process, so that no update is lost. Readers have
+connections of their own and never wait for the writer.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hub.errors import Temporary
+from hub.store import held, migrate
+
+SCHEME = "sqlite:///"
+_BUSY_MS = 30_000
+_DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_SYNCHRONOUS = {"hub": "NORMAL", "ledger": "FULL"}
+_CACHE_KIB = 16_000
+_CHECKPOINT_PAGES = 4000
+
+
+class SqliteFile:
+    """A file, created and migrated when it is opened."""
+
+    def __init__(self, path: Path, branch: str) -> None:
+        self.path = path
+        self.branch = branch
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+        self._let_go = held.share(self.path, self)
+        migrate.upgrade(self.path, self.branch)
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """
+        Open a write transaction; commit at the end, roll back on any exception.
+
+        One at a time; another process's transaction is waited for. Raises Temporary when that takes over 30 s, and
+        where the disk is full or fails.
+        """
+        me = threading.get_ident()
+        if self._owner == me:
+            raise RuntimeError("a write transaction is already open in this thread")
+        with self._lock:
+            connection = self._writing()
+            self._owner = me
+            try:
+                self._begin(connection)
+                with _transaction(connection):
+                    yield connection
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode & 0xFF not in _DISK:
+                    raise
+                raise Temporary(f"{self.path}: cannot be written ({exc}); is the disk full or read-only?") from exc
+            finally:
+                self._owner = None
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Open a read transaction: all statements see one state of the database."""
+        connection = self._take()
+        try:
+            connection.execute("BEGIN")
+            with _transaction(connection):
+                yield connection
+        finally:
+            self._give(connection)
+
+    def version(self) -> str | None:
+        """Name the migration the database is at."""
+        return migrate.version(self.path)
+
+    def close(self) -> None:
+        """Close all connections; a transaction still open elsewhere ends first."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            for connection in (*idle, *filter(None, [self._writer])):
+                connection.close()
+            self._writer = None
+            self._let_go()
+
+    def _writing(self) -> sqlite3.Connection:
+        if self._closed:
+            raise RuntimeError(f"{self.path}: the database is closed")
+        if self._writer is None:
+            self._writer = self._connect()
+        return self._writer
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as exc:
+            raise Temporary(f"{self.path}: another process keeps the database locked", retry_after_s=5.0) from exc
+
+    def _take(self) -> sqlite3.Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+            connection.execute("PRAGMA query_only = 1")
+            return connection
+
+    def _give(self, connection: sqlite3.Connection) -> None:
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path.absolute(),
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=_BUSY_MS / 1000,
+            cached_statements=256,
+        )
+        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.branch]}")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        return connection
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()  # a commit that fails (a full disk) leaves the transaction open
+        raise

@@ -1,0 +1,11 @@
+"""A converter of the default mapping: from an address of the API to the page that people open."""
+
+import re
+
+_API = re.compile(r"(https://[^/?#]+)/api/v2/tickets/(\d+)(?:\.json)?")
+
+
+def zendesk_agent_url(url: str) -> str:
+    """Give a ticket's page in the agent's workspace; any other address as it is."""
+    found = _API.fullmatch(url) if isinstance(url, str) else None
+    return f"{found[1]}/agent/tickets/{found[2]}" if found else url

@@ -1,0 +1,109 @@
+"""Actions that are made of others: partial results stay visible, half-done ones go on, and all of it can be undone."""
+
+import pytest
+
+from hub.access import OPERATOR
+from hub.errors import Conflict, Invalid
+
+HANDOFF = {
+    "ticket_ref": "shop/tickets/tic-1",
+    "summary": "wants the money back",
+    "reason": "above the limit",
+    "queue": "billing",
+    "urgency": "urgent",
+    "facts": ["paid 50.00 EUR"],
+}
+
+
+def handoff(shop, **more):
+    return shop.ask("agent.handoff", **{**HANDOFF, **more})
+
+
+def ticket(shop):
+    return shop.sandbox.things["tickets"]["tic-1"]
+
+
+def test_a_handoff_notes_assigns_tags_and_opens(shop):
+    ticket(shop)["state"] = "w"
+    result = handoff(shop)
+    assert (result.status, len(result.effects)) == ("succeeded", 4)
+    assert (ticket(shop)["group"], ticket(shop)["tags"], ticket(shop)["state"]) == (
+        "billing",
+        ["handoff", "urgent"],
+        "o",
+    )
+    note = shop.sandbox.things["comments"]["com-2"]
+    assert "wants the money back" in note["text"]
+    assert "- paid 50.00 EUR" in note["text"]
+    assert note["open"] == "internal" or note["open"] is False
+    assert handoff(shop).replayed is True
+    assert shop.effects() == 4
+
+
+def test_what_a_system_cannot_write_is_left_out_and_told(build):
+    from tests.perform.shop import MAPPING
+
+    shop = build(mapping=MAPPING.replace('"subject", "group_ref"]', '"subject"]'))
+    result = handoff(shop)
+    assert (result.status, len(result.effects)) == ("succeeded", 3)
+    assert any("ticket.assign cannot be written there" in line for line in result.warnings)
+
+
+def test_a_step_that_fails_leaves_the_others_visible(shop):
+    shop.sandbox.fault("PATCH /tickets", "status:422", times=1)
+    result = handoff(shop)
+    assert (result.status, len(result.effects)) == ("failed", 3)
+    assert any("1 of 4 systems failed" in line or "1 of 4 steps failed" in line for line in result.warnings)
+    assert result.reversal.possible is True
+
+
+def test_a_half_done_one_goes_on_and_repeats_nothing(shop):
+    shop.sandbox.fault("POST /comments", "drop_after", times=1)
+    shop.sandbox.fault("GET /comments", "drop_before", times=9)
+    result = handoff(shop)
+    assert result.status in ("unknown", "succeeded")
+    shop.sandbox.faults.clear()
+    done = shop.performer.advance(result.run_id)
+    assert len(shop.sandbox.effects("comments")) == 1
+    assert done.status in ("unknown", "succeeded")
+    assert shop.effects() == 4
+
+
+def test_a_preview_shows_every_step_and_sends_nothing(shop):
+    result = handoff(shop, mode="preview", key=None)
+    assert [request.request["method"] for request in result.preview.requests] == ["POST", "PATCH", "PATCH", "PATCH"]
+    assert shop.effects() == 0
+
+
+def test_a_handoff_is_undone_as_far_as_it_can_be(shop):
+    ticket(shop).update(group="first", state="w")
+    from hub import sync
+
+    sync.sync_connection(shop.store, shop.connections.open("shop"))
+    done = handoff(shop)
+    assert [done.reversal.action, *(way.action for way in done.reversal.also)] == [
+        "ticket.tag", "ticket.assign", "ticket.set_status",
+    ]  # fmt: skip
+    assert shop.performer.reversing.reverse(done.run_id, OPERATOR).status == "succeeded"
+    assert (ticket(shop)["group"], ticket(shop)["tags"], ticket(shop)["state"]) == ("first", [], "w")
+    assert shop.performer.result(done.run_id).status == "reversed"
+
+
+def test_an_order_is_told_by_number_or_reference(shop):
+    by_number = shop.ask("order.track", number="ord-2", key=None)
+    (order,) = by_number.answer["orders"]
+    assert (by_number.answer["match"], order["fulfillment_status"]) == ("one", "shipped")
+    by_id = shop.ask("order.get", order_ref=order["id"], key=None)
+    assert by_id.answer["orders"][0]["number"] == "ord-2"
+    assert shop.ask("order.get", number="ord-9", key=None).answer["match"] == "none"
+
+
+@pytest.mark.parametrize("given", [{}, {"number": "1", "order_ref": "shop/orders/ord-1"}])
+def test_an_order_is_asked_for_in_one_way(shop, given):
+    with pytest.raises(Invalid):
+        shop.ask("order.get", key=None, **given)
+
+
+def test_a_note_is_not_undone(shop):
+    with pytest.raises(Conflict):
+        shop.performer.reversing.reverse(shop.note().run_id, OPERATOR)

@@ -1,0 +1,143 @@
+"""Subscriptions and credit at Stripe: what is sent, that it happens once, and that a lost answer is found."""
+
+import pytest
+
+from hub import Absent, Conflict, Found, HubError, Invalid
+from hub.actions import (
+    CreditGrant,
+    SubscriptionCancel,
+    SubscriptionChangePlan,
+    SubscriptionChangeQuantity,
+    SubscriptionPause,
+    SubscriptionResume,
+    SubscriptionUncancel,
+)
+from hub.connector import Call, Target
+from hub.sandbox import World
+from hub.testing import case_for
+from hub_stripe.connector import StripeConnector
+from hub_stripe.sandbox import StripeSandbox
+
+
+@pytest.fixture
+def case():
+    with case_for(StripeConnector, world=World(customers=40)) as made:
+        yield made
+
+
+@pytest.fixture
+def one(case):
+    sandbox: StripeSandbox = case.sandbox
+    rows = sandbox.state.kinds["subscriptions"].values()
+    return next(row for row in rows if row["status"] == "active" and not row["cancel_at_period_end"])
+
+
+def call(kind, remote_id, key="hub-1"):
+    table = {"subscription": "subscriptions", "customer": "customers"}[kind]
+    return Call("run_" + key, key, Target("stripe", table, table, kind, remote_id, "x"))
+
+
+def do(case, one, cls, key="hub-1", **given):
+    action = cls.model_validate({"subscription_ref": one["id"], **given})
+    return case.connector.change_subscription(action, call("subscription", one["id"], key))
+
+
+def found(case, one, cls, **given):
+    action = cls.model_validate({"subscription_ref": one["id"], **given})
+    return case.connector.find_subscription_change(action, call("subscription", one["id"]))
+
+
+def test_a_subscription_ends_with_its_period_and_is_taken_up_again(case, one):
+    outcome = do(case, one, SubscriptionCancel, reason="moving", feedback="unused")
+    assert one["cancel_at_period_end"] is True
+    assert one["cancellation_details"]["comment"] == "moving"
+    assert outcome.effects[0].after["cancel_at_period_end"] is True
+    assert outcome.touched == [("subscriptions", one["id"])]
+    do(case, one, SubscriptionUncancel, key="hub-2")
+    assert (one["cancel_at_period_end"], one["cancel_at"]) == (False, None)
+
+
+def test_a_day_of_the_end_is_taken_back_as_it_was_set(case, one):
+    do(case, one, SubscriptionCancel, when="date", at="2099-01-01T00:00:00Z", reason="x")
+    assert one["cancel_at"] == 4070908800
+    do(case, one, SubscriptionUncancel, key="hub-2")
+    assert one["cancel_at"] is None
+
+
+def test_a_subscription_that_was_ended_now_cannot_be_changed(case, one):
+    do(case, one, SubscriptionCancel, when="now", reason="x")
+    assert one["status"] == "canceled"
+    with pytest.raises(Conflict) as caught:
+        do(case, one, SubscriptionUncancel, key="hub-2")
+    assert caught.value.error_code == "subscription_ended"
+
+
+def test_collecting_stops_and_goes_on(case, one):
+    do(case, one, SubscriptionPause, until="2099-01-01T00:00:00Z", mode="keep_as_draft")
+    assert one["pause_collection"] == {"behavior": "keep_as_draft", "resumes_at": 4070908800}
+    do(case, one, SubscriptionResume, key="hub-2")
+    assert one["pause_collection"] is None
+
+
+def test_plan_and_quantity_change(case, one):
+    outcome = do(case, one, SubscriptionChangePlan, price="price_other", proration="none")
+    assert one["items"]["data"][0]["price"]["id"] == "price_other"
+    assert outcome.effects[0].before["items"][0]["price"] != "price_other"
+    do(case, one, SubscriptionChangeQuantity, key="hub-2", quantity=4, proration="create_prorations")
+    assert one["items"]["data"][0]["quantity"] == 4
+
+
+def test_a_price_that_is_not_there_is_refused(case, one):
+    with pytest.raises(HubError):
+        do(case, one, SubscriptionChangePlan, price="price_nowhere", proration="none")
+
+
+def test_several_items_are_not_guessed_at(case, one):
+    one["items"]["data"] = one["items"]["data"] * 2
+    with pytest.raises(Invalid) as caught:
+        do(case, one, SubscriptionChangeQuantity, quantity=4, proration="none")
+    assert caught.value.error_code == "several_items"
+
+
+@pytest.mark.parametrize(
+    ("cls", "given"),
+    [
+        (SubscriptionCancel, {"reason": "x"}),
+        (SubscriptionCancel, {"reason": "x", "when": "now"}),
+        (SubscriptionCancel, {"reason": "x", "when": "date", "at": "2099-01-01T00:00:00Z"}),
+        (SubscriptionPause, {}),
+        (SubscriptionChangePlan, {"price": "price_other", "proration": "none"}),
+        (SubscriptionChangeQuantity, {"quantity": 9, "proration": "none"}),
+    ],
+)
+def test_what_was_done_is_found_and_what_was_not_is_absent(case, one, cls, given):
+    assert isinstance(found(case, one, cls, **given), Absent)
+    do(case, one, cls, **given)
+    assert isinstance(found(case, one, cls, **given), Found)
+
+
+def grant(minor=500, currency="EUR"):
+    amount = {"amount": minor, "currency": currency}
+    return CreditGrant.model_validate({"customer_ref": "stripe/customers/x", "amount": amount, "reason": "late"})
+
+
+def test_credit_is_granted_once_and_found_again(case):
+    customer = next(iter(case.sandbox.state.kinds["customers"].values()))
+    before = customer["balance"]
+    currency = (customer.get("currency") or "eur").upper()
+    made = call("customer", customer["id"])
+    assert isinstance(case.connector.find_credit(grant(currency=currency), made), Absent)
+    first = case.connector.grant_credit(grant(currency=currency), made)
+    again = case.connector.grant_credit(grant(currency=currency), made)
+    assert first.effects[0].remote_id == again.effects[0].remote_id
+    assert customer["balance"] == before - 500
+    assert len(case.sandbox.effects("credit")) == 1
+    assert isinstance(case.connector.find_credit(grant(currency=currency), made), Found)
+
+
+@pytest.mark.parametrize(
+    "given", [{"when": "date"}, {"at": "2099-01-01T00:00:00Z"}, {"when": "date", "at": "2001-01-01T00:00:00Z"}]
+)
+def test_a_day_belongs_to_the_date_and_to_the_future(given):
+    with pytest.raises(ValueError, match="at"):
+        SubscriptionCancel.model_validate({"subscription_ref": "sub_x", "reason": "x", **given})
