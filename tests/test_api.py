@@ -365,10 +365,10 @@ def test_a_reading_action_needs_no_key(served: Served) -> None:
 
 
 def test_runs_are_listed_newest_first_and_paged(served: Served) -> None:
-    (ticket, *_) = served.admin.get("/v1/tickets?limit=1")["data"]
-    for number in range(3):
-        given = {"ticket_ref": ticket["id"], "body": f"Note {number}"}
-        assert served.admin.act("ticket.note", given, key=f"listed-{number}").json()["status"] == "succeeded"
+    found = payment(served)
+    for cents in (11, 12, 13):
+        given = {"payment_ref": found["id"], "amount": f"0.{cents} EUR", "reason": "other"}
+        assert served.admin.act("payment.refund", given, key=f"listed-{cents}").json()["status"] == "succeeded"
     found = served.admin.get("/v1/runs?limit=2")
     assert len(found["data"]) == 2
     assert found["data"][0]["created_at"] >= found["data"][1]["created_at"]
