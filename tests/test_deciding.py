@@ -141,11 +141,12 @@ def test_the_policy_is_read_again_while_the_hub_serves(served: Served) -> None:
 def test_a_run_may_be_accepted_and_looked_up_later(served: Served) -> None:
     (served.folder / "policy.toml").write_text(ALLOW)
     answer = served.refund(wait_ms=0)
-    assert answer.status_code in (200, 202)
     run_id = answer.json()["run_id"]
-    for _ in range(100):
-        found = served("GET", f"/v1/runs/{run_id}", "read").json()
-        if found["status"] == "succeeded":
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert (answer.headers["Location"], answer.headers["Retry-After"]) == (f"/v1/runs/{run_id}", "1")
+    for _ in range(1000):
+        found = served("GET", answer.headers["Location"], "read").json()
+        if found["status"] not in ("queued", "running"):
             break
     assert found["status"] == "succeeded"
 

@@ -99,7 +99,9 @@ class App:
     def performer(self) -> perform.Performer:
         policy = self.policy
         policy.tell(self._policy_loaded)
-        around = perform.Neighbours(reads.resolve_target, reads.find_customer, reads.get, syncing.fetch, reads.list_)
+        around = perform.Neighbours(
+            reads.resolve_target, reads.find_customer, reads.get, syncing.fetch, reads.list_, self.keys.principal
+        )
         return perform.Performer(self.store, self.ledger, self.connections, policy, self.plugins, neighbours=around)
 
     def _policy_loaded(self, policy: Policy, text: bytes | None) -> None:

@@ -8,11 +8,13 @@ from hub.ledger.approvals import Approvals, already
 from hub.ledger.audit import Audit
 from hub.ledger.clerk import seen, seen_in
 from hub.ledger.freezing import Freeze, freeze, frozen, unfreeze
-from hub.ledger.journal import Closing, Ledger, Lost, Move, NewRun, NewStep, new_owner, same_body
+from hub.ledger.journal import Closing, Ledger, Lost, same_body
+from hub.ledger.owners import new_owner
 from hub.ledger.questions import Approval, ApprovalState, Question
 from hub.ledger.rows import CLOSED, OPEN, Run, RunState, Step, StepState, new_run_id, now
 from hub.ledger.sealing import Head
 from hub.ledger.verifying import Problem, Verdict, verify
+from hub.ledger.wishes import Move, NewRun, NewStep
 
 __all__ = [
     "CLOSED",

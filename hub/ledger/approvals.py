@@ -5,9 +5,10 @@ from typing import Any
 
 from hub.errors import Conflict, NotFound
 from hub.ledger import trail
-from hub.ledger.journal import Ledger, NewStep, insert_steps
+from hub.ledger.journal import Ledger, insert_steps
 from hub.ledger.questions import SELECT, Approval, ApprovalState, Question, approval_of, ask
 from hub.ledger.rows import RunState, now
+from hub.ledger.wishes import NewStep
 from hub.store import Tx
 
 _DECIDE = "UPDATE approval SET state = ?, decided_by = ?, decided_at = ? WHERE id = ? AND state = 'pending'"

@@ -1,18 +1,15 @@
 """Reading and writing the journal. Every method is one transaction, durable when it returns."""
 
-import os
-import platform
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hub.errors import ConfigError, Conflict, NotFound, Refused
-from hub.ledger import trail
+from hub.errors import ConfigError, Conflict, NotFound
+from hub.ledger import bounds, trail
 from hub.ledger.audit import Audit
-from hub.ledger.freezing import frozen_in
-from hub.ledger.questions import Question, ask
+from hub.ledger.owners import alive
+from hub.ledger.questions import ask
 from hub.ledger.rows import (
     OPEN,
     RUN_COLUMNS,
@@ -20,16 +17,14 @@ from hub.ledger.rows import (
     Run,
     RunState,
     Step,
-    StepState,
-    new_run_id,
     now,
     run_of,
     step_of,
 )
+from hub.ledger.wishes import Move, NewRun, NewStep
 from hub.store import Database, Tx
 
 LEASE_S = 300.0
-DUPLICATE_WINDOW_S = 600.0
 _RUN = f"SELECT {', '.join(RUN_COLUMNS)} FROM run"  # noqa: S608
 _STEP = f"SELECT {', '.join(STEP_COLUMNS)} FROM step"  # noqa: S608
 _STEP_AT = _STEP + " WHERE run_id = ? AND number = ?"
@@ -45,61 +40,16 @@ _SETTLE = (
     " AND number = ? AND attempt = ? AND state IN ('planned', 'sending', 'unknown')"
 )
 _FINISH = "UPDATE run SET state = ?, result = ?, updated_at = ?, lease_owner = NULL, lease_until = NULL WHERE id = ?"
-_ACTS = frozenset({"running", "needs_approval"})
+_PLAN = (
+    "UPDATE run SET state = ?, plan = ?, result = ?, intent = ?, connection = ?, target_id = ?, amount_minor = ?,"
+    " currency = ?, updated_at = ?, lease_owner = ?, lease_until = ?"
+    " WHERE id = ? AND state = 'queued' AND lease_owner = ?"
+)
 Closing = Callable[[Step], tuple[RunState, bytes]]
 
 
 class Lost(Exception):
     """Somebody else moved this step first; read the run again."""
-
-
-@dataclass(frozen=True)
-class NewStep:
-    """A step to be planned: what `connection` will be asked to do, as JSON."""
-
-    connection: str
-    call: bytes
-
-
-@dataclass(frozen=True)
-class NewRun:
-    """
-    A run to be written before anything is sent.
-
-    `intent` names what it would do, to find the same under another key; None where a repeat does no harm. `question` is
-    what a person must be asked first. `ceiling_minor` is the money in `currency` that this principal may move in a day;
-    `guarded` runs are refused while money is frozen.
-    """
-
-    action: str
-    principal: str
-    body_hash: str
-    request: bytes
-    plan: bytes
-    mode: str = "execute"
-    state: RunState = "running"
-    idempotency_key: str | None = None
-    intent: str | None = None
-    repeat: bool = False
-    connection: str | None = None
-    target_id: str | None = None
-    amount_minor: int | None = None
-    currency: str | None = None
-    steps: tuple[NewStep, ...] = ()
-    result: bytes | None = None
-    question: Question | None = None
-    ceiling_minor: int | None = None
-    guarded: bool = False
-    id: str = field(default_factory=new_run_id)
-
-
-@dataclass(frozen=True)
-class Move:
-    """Where a step goes, with what it did or why it failed, as JSON."""
-
-    state: StepState
-    outcome: bytes | None = None
-    error: bytes | None = None
 
 
 class Ledger:
@@ -160,10 +110,10 @@ class Ledger:
 
     def waiting(self) -> list[str]:
         """Name the open runs that nobody works on, those of a process known to be dead among them."""
-        sql = "SELECT id, lease_owner, lease_until FROM run WHERE state IN ('running', 'unknown') ORDER BY id"
+        sql = "SELECT id, lease_owner, lease_until FROM run WHERE state IN ('queued', 'running', 'unknown') ORDER BY id"
         with self.database.read() as tx:
             rows, at = tx.execute(sql).fetchall(), now()
-        return [id for id, owner, until in rows if until is None or until < at or not _alive(owner)]
+        return [id for id, owner, until in rows if until is None or until < at or not alive(owner)]
 
     def claim(self, new: NewRun, *, owner: str) -> tuple[Run, bool]:
         """
@@ -179,10 +129,7 @@ class Ledger:
             if earlier is not None:
                 same_body(earlier, new.body_hash)
                 return earlier, False
-            if new.state in _ACTS:
-                _may_act(tx, new)
-            if new.intent and not new.repeat and new.state in _ACTS:
-                _no_duplicate(tx, new)
+            bounds.check(tx, new)
             return self._insert(tx, new, owner), True
 
     def _insert(self, tx: Any, new: NewRun, owner: str) -> Run:
@@ -194,11 +141,35 @@ class Ledger:
         run = Run(**given)
         run.steps = insert_steps(tx, new.id, new.steps)
         trail.created(self.audit, tx, run)
+        self._asked(tx, new)
+        return run
+
+    def _asked(self, tx: Tx, new: NewRun) -> None:
         if new.question is not None:
             asked = ask(tx, new.id, new.principal, new.question)
             facts: dict[str, Any] = {"approval": asked.id, "plan_hash": asked.plan_hash, "group": asked.group}
             self.audit.append(tx, "approval_asked", principal=new.principal, run_id=new.id, **facts)
-        return run
+
+    def plan(self, new: NewRun, *, owner: str) -> Run:
+        """
+        Give a queued run of ours its plan and its steps, and the state that `new` has.
+
+        Raises Lost where the lease is another's, and Refused and Conflict as `claim` does; the run is queued then.
+        """
+        at, acts = now(), new.state == "running"
+        lease = (owner, now(plus_s=self.lease_s)) if acts else (None, None)
+        money = (new.amount_minor, new.currency)
+        what = (new.state, new.plan, new.result, new.intent, new.connection, new.target_id, *money)
+        with self._write(ends=not acts) as tx:
+            bounds.check(tx, new)
+            if not tx.execute(_PLAN, (*what, at, *lease, new.id, owner)).rowcount:
+                raise Lost
+            insert_steps(tx, new.id, new.steps)
+            run = _one(tx, " WHERE id = ?", (new.id,))
+            assert run is not None
+            trail.planned(self.audit, tx, run)
+            self._asked(tx, new)
+            return run
 
     def count(self, action: str, targets: Iterable[str], *, since: str) -> int:
         """Count the runs of an action on these targets that did something, or may have, since a time."""
@@ -213,14 +184,14 @@ class Ledger:
     def moved_today(self, principal: str, currency: str) -> int:
         """Sum up the money in minor units that a principal's runs of today (UTC) move, or may yet move."""
         with self.database.read() as tx:
-            return _moved_today(tx, principal, currency)
+            return bounds.moved_today(tx, principal, currency)
 
     def take(self, run: Run, *, owner: str) -> bool:
         """Take over an open run whose lease has ended or whose owner has died; False where somebody else works it."""
-        if run.lease_until is not None and run.lease_until > now() and _alive(run.lease_owner):
+        if run.lease_until is not None and run.lease_until > now() and alive(run.lease_owner):
             return False
         sql = (
-            "UPDATE run SET lease_owner = ?, lease_until = ? WHERE id = ? AND state IN ('running', 'unknown')"
+            "UPDATE run SET lease_owner = ?, lease_until = ? WHERE id = ? AND state IN ('queued', 'running', 'unknown')"
             " AND lease_owner IS ? AND lease_until IS ?"
         )
         values = (owner, now(plus_s=self.lease_s), run.id, run.lease_owner, run.lease_until)
@@ -299,26 +270,6 @@ def insert_steps(tx: Tx, run_id: str, steps: Iterable[NewStep]) -> list[Step]:
     return made
 
 
-def _may_act(tx: Tx, new: NewRun) -> None:
-    """Look again, in the transaction that makes the run: two at once must not get past what one may not."""
-    if new.guarded and (on := frozen_in(tx)) is not None:
-        raise Refused(f"money is frozen since {on.at} by {on.by}", code="money_frozen", reason=on.reason)
-    if new.ceiling_minor is None or new.amount_minor is None or new.currency is None:
-        return
-    if _moved_today(tx, new.principal, new.currency) + new.amount_minor > new.ceiling_minor:
-        text = f"{new.action}: with this the key would move more {new.currency} today than it may"
-        raise Refused(text, code="daily_ceiling", retry_after_s=None)
-
-
-def _moved_today(tx: Tx, principal: str, currency: str) -> int:
-    sql = (
-        "SELECT COALESCE(SUM(amount_minor), 0) FROM run WHERE principal = ? AND currency = ? AND created_at >= ?"
-        " AND mode = 'execute'"
-        " AND state IN ('running', 'succeeded', 'unknown', 'needs_attention', 'needs_approval', 'reversed')"
-    )
-    return int(tx.execute(sql, (principal, currency, f"{now()[:10]}T00:00:00.000Z")).fetchone()[0])
-
-
 def vendor_key(run_id: str, number: int) -> str:
     """Derive the key that goes to the vendor: the same for every send of a step."""
     return f"hub-{run_id}" if number == 0 else f"hub-{run_id}-{number}"
@@ -335,29 +286,6 @@ def same_body(earlier: Run, body_hash: str) -> None:
         )
 
 
-def new_owner() -> str:
-    """Name who works on a run: this process, and a number nobody else has."""
-    return f"{_NODE}:{os.getpid()}:{os.urandom(6).hex()}"
-
-
-def _node() -> str:
-    """Tell this machine, and its process table, from others; without a process table nobody is known to be dead."""
-    space = Path("/proc/self/ns/pid")
-    return f"{platform.node()}/{space.stat().st_ino}" if space.exists() else ""
-
-
-_NODE = _node()
-
-
-def _alive(owner: str | None) -> bool:
-    if owner is None:
-        return False
-    node, _, rest = owner.rpartition(":")[0].rpartition(":")
-    if not _NODE or node != _NODE or not rest.isdigit():
-        return True
-    return Path(f"/proc/{rest}").exists()
-
-
 def _one(tx: Any, where: str, values: tuple[Any, ...]) -> Run | None:
     row = tx.execute(_RUN + where, values).fetchone()
     if row is None:
@@ -365,19 +293,3 @@ def _one(tx: Any, where: str, values: tuple[Any, ...]) -> Run | None:
     run = run_of(row)
     run.steps = [step_of(s) for s in tx.execute(_STEP + " WHERE run_id = ? ORDER BY number", (run.id,)).fetchall()]
     return run
-
-
-def _no_duplicate(tx: Any, new: NewRun) -> None:
-    sql = (
-        "SELECT id FROM run WHERE principal = ? AND intent = ? AND created_at > ?"
-        " AND state IN ('running', 'succeeded', 'unknown', 'needs_attention', 'needs_approval')"
-        " ORDER BY id DESC LIMIT 1"
-    )
-    row = tx.execute(sql, (new.principal, new.intent, now(plus_s=-DUPLICATE_WINDOW_S))).fetchone()
-    if row is not None:
-        raise Conflict(
-            f"run {row[0]} did the same a moment ago under another Idempotency-Key; use its key to see its answer, "
-            "or set repeat to true if it is to happen again",
-            code="possible_duplicate",
-            reason=row[0],
-        )

@@ -12,6 +12,7 @@ RunState = Literal[
     "previewed",
     "denied",
     "needs_approval",
+    "queued",
     "running",
     "succeeded",
     "failed",
@@ -20,7 +21,7 @@ RunState = Literal[
     "reversed",
 ]
 StepState = Literal["planned", "sending", "done", "failed", "absent", "unknown"]
-OPEN: frozenset[str] = frozenset({"running", "unknown"})
+OPEN: frozenset[str] = frozenset({"queued", "running", "unknown"})
 CLOSED: frozenset[str] = frozenset({"previewed", "denied", "succeeded", "failed", "needs_attention", "reversed"})
 
 

@@ -15,7 +15,7 @@ class _Verdict(msgspec.Struct, frozen=True):
 
 
 class _Plan(msgspec.Struct, frozen=True):
-    verdict: _Verdict = _Verdict()
+    verdict: _Verdict | None = None
 
 
 class _Request(msgspec.Struct, frozen=True):
@@ -47,29 +47,32 @@ _ERROR = msgspec.json.Decoder(_Error)
 
 def created(audit: Audit, tx: Tx, run: Run) -> None:
     """Tell of a run that was written, with what policy said of it."""
-    asked, plan = _read(_REQUEST, run.request, _Request()), _read(_PLAN, run.plan, _Plan())
-    audit.append(
-        tx,
-        "run_created",
-        principal=run.principal,
-        run_id=run.id,
-        action=run.action,
-        mode=run.mode,
-        state=run.state,
-        target=run.target_id,
-        connections=[step.connection for step in run.steps] or ([run.connection] if run.connection else None),
-        verdict=plan.verdict.verdict,
-        rule=plan.verdict.rule,
-        fields=sorted(asked.input),
-        hashed={
-            "request": run.request,
-            "plan": run.plan,
-            "calls": b"\n".join(step.call for step in run.steps) or None,
-            "reason": asked.reason.encode() if asked.reason else None,
-            "key": run.idempotency_key.encode() if run.idempotency_key else None,
-            "result": run.result,
-        },
-    )
+    asked = _read(_REQUEST, run.request, _Request())
+    hashed = _of_plan(run) | {
+        "request": run.request,
+        "reason": asked.reason.encode() if asked.reason else None,
+        "key": run.idempotency_key.encode() if run.idempotency_key else None,
+        "result": run.result,
+    }
+    about = {"action": run.action, "mode": run.mode, "fields": sorted(asked.input)}
+    audit.append(tx, "run_created", principal=run.principal, run_id=run.id, **about, **_decided(run), hashed=hashed)
+
+
+def planned(audit: Audit, tx: Tx, run: Run) -> None:
+    """Tell what was decided about a run that was written before it was planned."""
+    hashed = _of_plan(run) | {"result": run.result}
+    audit.append(tx, "run_planned", principal=run.principal, run_id=run.id, **_decided(run), hashed=hashed)
+
+
+def _decided(run: Run) -> dict[str, Any]:
+    verdict = _read(_PLAN, run.plan, _Plan()).verdict or _Verdict()
+    connections = [step.connection for step in run.steps] or ([run.connection] if run.connection else None)
+    told = {"state": run.state, "target": run.target_id, "connections": connections}
+    return told | {"verdict": verdict.verdict, "rule": verdict.rule}
+
+
+def _of_plan(run: Run) -> dict[str, bytes | None]:
+    return {"plan": run.plan, "calls": b"\n".join(step.call for step in run.steps) or None}
 
 
 def sending(audit: Audit, tx: Tx, step: Step) -> None:

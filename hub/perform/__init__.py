@@ -2,6 +2,7 @@
 
 from hub.perform.approving import shown
 from hub.perform.envelope import Request, Result
-from hub.perform.performer import Neighbours, Performer
+from hub.perform.neighbours import Neighbours
+from hub.perform.performer import Performer
 
 __all__ = ["Neighbours", "Performer", "Request", "Result", "shown"]

@@ -19,6 +19,8 @@ Made = Callable[[str, dict[str, Any], Any], str | None]
 _CODES = {FREEZE: "money_frozen", CEILING: "daily_ceiling"}
 CHECK_AFTER_MS = 5_000
 """When to ask again about a run whose answer was lost or that is being worked on."""
+QUEUED_AFTER_MS = 1_000
+"""When to ask again about a run that was only accepted."""
 
 
 def state_of(run: Run) -> RunState:
@@ -86,10 +88,17 @@ def _add_error(result: Result, error: dict[str, Any] | None, connection: str) ->
         result.error = error
 
 
-def running(run: Run, plan: Kept, action: type[Action]) -> Result:
-    """Say that somebody else is working on this run right now."""
-    result = opening(action, plan, status="running", run_id=run.id)
-    result.check_after_ms, result.money = CHECK_AFTER_MS, None
+def under_way(run: Run, plan: Kept, action: type[Action]) -> Result:
+    """Say that a run was accepted and is still to be planned, or that somebody is working on it right now."""
+    queued = run.state == "queued"
+    result = opening(action, plan, status="queued" if queued else "running", run_id=run.id)
+    result.check_after_ms, result.money = QUEUED_AFTER_MS if queued else CHECK_AFTER_MS, None
+    return result
+
+
+def ended(result: Result, error: HubError) -> Result:
+    """Say that an accepted run came to nothing: what stood in the way, before anything was sent."""
+    result.status, result.error, result.money = "failed", told(error), None
     return result
 
 
@@ -157,7 +166,7 @@ def opening(action: type[Action], plan: Kept, *, status: RunState, run_id: str |
         target=On(kind=plan.target[0], id=plan.target[1]) if plan.target else None,
         money=MoneyMoved(amount=money.amount, currency=money.currency) if money else None,
         reversal=undone(action, plan, made=None) if status == "previewed" else Reversal(possible=False),
-        policy=_said(plan.verdict),
+        policy=_said(plan.verdict) if plan.verdict else None,
         warnings=list(plan.warnings),
         as_of=now(),
     )

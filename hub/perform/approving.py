@@ -1,6 +1,5 @@
 """Let a person decide a run that policy holds: by the hash of its plan, in time, once, and not the one who asked."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,60 +8,13 @@ import msgspec
 
 from hub.access import ADMIN, Principal, allows, require
 from hub.errors import Conflict, HubError, Refused
-from hub.ledger import Approval, Approvals, ApprovalState, Ledger, NewStep, Question, Run, already, new_owner
+from hub.ledger import Approval, Approvals, ApprovalState, Ledger, Question, Run, already, new_owner
 from hub.perform import answers
-from hub.perform.envelope import Request, Result
-from hub.perform.plan import Plan, kept
-from hub.perform.words import planned_json
+from hub.perform.envelope import Result
+from hub.perform.plan import Plan
+from hub.perform.written import kept_json, plan_hash, steps_of
 
 HUB = "hub"
-_REQUEST = msgspec.json.Decoder(Request)
-
-
-def plan_hash(plan: Plan) -> str:
-    """Hash what a plan would do: where, to what, in which words, and what that changes."""
-    steps = [
-        {
-            "connection": step.connection,
-            "target": [step.target.table, step.target.remote_id] if step.target else None,
-            "fields": step.fields,
-            "parts": step.parts,
-            "input": step.input,
-            "version": step.expected_version,
-            "part": step.part,
-            "changes": step.changes,
-        }
-        for step in plan.steps
-    ]
-    said = [plan.action.name, plan.action.model_dump(mode="json", by_alias=True), steps]
-    return hashlib.sha256(msgspec.json.encode(said, order="deterministic", enc_hook=str)).hexdigest()
-
-
-def question_of(plan: Plan) -> Question | None:
-    """Say what is to be asked about a plan, None where policy holds nothing back."""
-    asked = plan.verdict.approval
-    if plan.verdict.verdict != "needs_approval" or asked is None:
-        return None
-    return Question(
-        plan_hash=plan_hash(plan),
-        group=asked.group,
-        expires_s=asked.expires_s,
-        on_expiry=asked.on_expiry,
-        four_eyes=asked.four_eyes,
-    )
-
-
-def steps_of(plan: Plan) -> tuple[NewStep, ...]:
-    return tuple(NewStep(step.connection, planned_json(step)) for step in plan.steps)
-
-
-def kept_json(plan: Plan) -> bytes:
-    return msgspec.json.encode(kept(plan), enc_hook=str)
-
-
-def asked_of(run: Run) -> Request:
-    """Give what was asked, as the journal kept it."""
-    return _REQUEST.decode(run.request)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class Request:
     """
     One call of an action.
 
-    `key` is the Idempotency-Key; `wait_ms` how long to wait for a run that somebody else is working on. `reason`,
+    `key` is the Idempotency-Key; `wait_ms` how long to wait for the answer (None: to the end). `reason`,
     `on_behalf_of` and `agent` are recorded. `repeat` says that the same is meant to happen a second time.
     """
 

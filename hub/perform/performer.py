@@ -3,9 +3,10 @@
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any, Protocol
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -14,62 +15,28 @@ from hub.actions import Action, CustomerLookup, OrderGet, OrderTrack, Risk
 from hub.connections import Connection, Connections, wall
 from hub.connector import Outcome, Target
 from hub.errors import HubError, Unsupported
-from hub.ledger import Ledger, Lost, NewRun, Run, RunState, Step, frozen, new_owner, new_run_id, same_body
+from hub.ledger import OPEN, Ledger, Lost, NewRun, Run, RunState, Step, frozen, new_owner, new_run_id, same_body
 from hub.perform import answers
-from hub.perform.approving import Approving, asked_of, kept_json, question_of, steps_of
+from hub.perform.approving import Approving
 from hub.perform.envelope import Preview, Request, Result, Upstream, stored, told, without_secrets
 from hub.perform.history import History
-from hub.perform.intake import (
-    action_class,
-    body_hash,
-    checked_envelope,
-    intent_of,
-    needed_key,
-    parsed,
-    references,
-)
+from hub.perform.intake import action_class, body_hash, checked_envelope, needed_key, parsed, references
 from hub.perform.judging import MONEY, Judge
+from hub.perform.neighbours import Neighbours, PolicySource
 from hub.perform.plan import Kept, Plan, Planner, kept_of
 from hub.perform.reversing import Reversing
 from hub.perform.send import caught
 from hub.perform.words import call_for
 from hub.perform.work import IN_FLIGHT, Worker
+from hub.perform.written import asked_of, new_run, queued, row_of
 from hub.plugins import Plugins
-from hub.policy import Policy
 from hub.records import KINDS, birth_id
 from hub.store import Store
 
-HARMLESS = frozenset({"set", "version", "upsert"})
-"""Strategies under which the same action again changes nothing; only others are checked for duplicates."""
 _PAUSE_S = 0.02
 AT_ONCE = 32
 """How many accepted runs this process works at once."""
 log = logging.getLogger("hub.perform")
-
-
-def _nothing(store: Store, kind: str, filters: Mapping[str, str], limit: int, cursor: str | None) -> bytes:
-    return b'{"data": [], "next_cursor": null}'
-
-
-class PolicySource(Protocol):
-    """Where the policy of the moment comes from."""
-
-    def current(self) -> Policy: ...
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """
-    What this room asks of the rooms beside it, which it must not import: `reads` and `sync`.
-
-    `app` hands them over: `reads.resolve_target`, `reads.find_customer`, `reads.get`, `sync.fetch`, `reads.list_`.
-    """
-
-    resolve_target: Callable[[Store, str, str], list[Target]]
-    find_customer: Callable[..., list[str]]
-    get: Callable[[Store, str, str], bytes | None]
-    fetch: Callable[[Store, Connection, str, list[str]], object]
-    list_: Callable[[Store, str, Mapping[str, str], int, str | None], bytes] = _nothing
 
 
 class Performer:
@@ -112,7 +79,10 @@ class Performer:
         references(action)
         if request.mode == "preview":
             return self._preview(self._planned(action, request, principal), request, principal)
-        return self._execute(action, request, principal, needed_key(request, cls))
+        needed_key(request, cls)
+        if request.wait_ms is not None:
+            return self._accept(action, request, principal, request.wait_ms)
+        return self._execute(action, request, principal)
 
     def result(self, run_id: str) -> Result:
         """Give the answer of a run as it stands. Raises NotFound."""
@@ -148,8 +118,8 @@ class Performer:
         return Reversing(self.ledger, self.run)
 
     def close(self) -> None:
-        """Wait for the runs that are under way here."""
-        self._pool.shutdown(wait=True)
+        """Wait for the runs that are under way here; those that had not begun are left to others."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _replanned(self, run: Run, principal: Principal) -> Plan:
         request = asked_of(run)
@@ -160,7 +130,8 @@ class Performer:
         """Say whether money is frozen for a run that has not been sent yet."""
         risk = action_class(self.plugins.actions, run.action).risk
         fresh = all(step.state in ("planned", "done", "failed", "absent") for step in run.steps)
-        return risk in MONEY and fresh and frozen(self.ledger.database) is not None
+        held = run.state != "queued" and risk in MONEY and fresh
+        return held and frozen(self.ledger.database) is not None
 
     def _may_ask(self, principal: Principal, cls: type[Action]) -> None:
         scope = f"act:{cls.name}"
@@ -170,6 +141,9 @@ class Performer:
             require(principal, scope)
 
     def _planned(self, action: Action, request: Request, principal: Principal) -> Plan:
+        return self._planner().plan(action, request, principal)
+
+    def _planner(self) -> Planner:
         near = self.neighbours
 
         def resolve(reference: str, kind: str) -> list[Target]:
@@ -178,7 +152,7 @@ class Performer:
         def fetch(connection: Connection, stream: str, ids: list[str]) -> object:
             return near.fetch(self.store, connection, stream, ids)
 
-        return Planner(self.connections, self._judge(), resolve, fetch).plan(action, request, principal)
+        return Planner(self.connections, self._judge(), resolve, fetch)
 
     def _judge(self) -> Judge:
         near = self.neighbours
@@ -242,7 +216,7 @@ class Performer:
             mode=request.mode,
             idempotency_key=request.key if executed else None,
             result=result.as_json(),
-            **self._row(plan, request, principal),
+            **row_of(plan, request, principal),
         )
         run, is_new = self.ledger.claim(new, owner="")
         if is_new:
@@ -251,8 +225,8 @@ class Performer:
         found.replayed = True
         return found
 
-    def _execute(self, action: Action, request: Request, principal: Principal, key: str) -> Result:
-        hashed = body_hash(request)
+    def _execute(self, action: Action, request: Request, principal: Principal) -> Result:
+        hashed, key = body_hash(request), request.key or ""
         earlier = self.ledger.find(principal.id, action.name, key)
         if earlier is not None:
             return self._replay(earlier, hashed, request)
@@ -266,55 +240,69 @@ class Performer:
         if plan.verdict.verdict == "deny":
             return self._keep_closed(plan, request, principal, answers.denied(plan, new_run_id()))
         owner = new_owner()
-        run, is_new = self.ledger.claim(self._new_run(plan, request, principal), owner=owner)
+        run, is_new = self.ledger.claim(new_run(plan, request, principal, self.connections), owner=owner)
         if not is_new:
             return self._replay(run, hashed, request)
-        if run.state == "needs_approval":
-            return self._as_it_stands(run)
-        return self._work(run, owner) if request.wait_ms is None else self._accepted(run, owner, request.wait_ms)
+        return self._as_it_stands(run) if run.state == "needs_approval" else self._work(run, owner)
 
-    def _accepted(self, run: Run, owner: str, wait_ms: int) -> Result:
-        """Work a run in another thread, and answer as it stands when the caller's patience ends."""
+    def _accept(self, action: Action, request: Request, principal: Principal, wait_ms: int) -> Result:
+        """Write a run down before it is planned, work it in another thread, and answer when patience ends."""
+        owner, hashed = new_owner(), body_hash(request)
+        earlier = self.ledger.find(principal.id, action.name, request.key or "")
+        if earlier is not None:
+            return self._replay(earlier, hashed, request)
+        aim = self._planner().aim(action, principal)
+        run, is_new = self.ledger.claim(queued(action, aim, request, principal), owner=owner)
+        if not is_new:
+            return self._replay(run, hashed, request)
         working = self._pool.submit(self._work, run, owner)
-        wait([working], timeout=wait_ms / 1000)
-        if working.done():
-            return working.result()
-        return answers.running(run, kept_of(run.plan), action_class(self.plugins.actions, run.action))
+        working.add_done_callback(partial(self._told, run, owner))
+        return self._patiently(working, run.id, wait_ms)
 
-    def _new_run(self, plan: Plan, request: Request, principal: Principal) -> NewRun:
-        amount = (plan.money.amount, plan.money.currency) if plan.money else None
-        marks = (self.connections.open(s.connection).can(s.acting(plan.action).name) for s in plan.steps)
-        harmless = all(mark is not None and mark.idempotency in HARMLESS for mark in marks)
-        targets = [f"{s.connection}/{s.target.table}/{s.target.remote_id}" for s in plan.steps if s.target]
-        question = question_of(plan)
-        return NewRun(
-            state="needs_approval" if question else "running",
-            question=question,
-            idempotency_key=request.key,
-            intent=None if harmless else intent_of(plan.action, targets, amount),
-            repeat=request.repeat,
-            guarded=plan.action.risk in MONEY,
-            ceiling_minor=dict(principal.ceilings).get(plan.money.currency) if plan.money else None,
-            steps=steps_of(plan),
-            **self._row(plan, request, principal),
-        )
+    def _told(self, run: Run, owner: str, working: Future[Result]) -> None:
+        """Say so where a run was left open by its thread, which nobody may be waiting for."""
+        if working.cancelled():
+            self.ledger.release(run.id, owner=owner)
+        elif (broken := working.exception()) is not None:
+            log.warning("%s %s was left open: %s", run.id, run.action, type(broken).__name__)
 
-    def _row(self, plan: Plan, request: Request, principal: Principal) -> dict[str, Any]:
-        return {
-            "action": plan.action.name,
-            "principal": principal.id,
-            "body_hash": body_hash(request),
-            "request": msgspec.json.encode(request, enc_hook=str),
-            "plan": kept_json(plan),
-            "connection": plan.steps[0].connection,
-            "target_id": plan.target[1] if plan.target else None,
-            "amount_minor": plan.money.amount if plan.money else None,
-            "currency": plan.money.currency if plan.money else None,
-        }
+    def _patiently(self, working: Future[Result], run_id: str, wait_ms: int) -> Result:
+        """Wait for a run that is worked here, or else by somebody else, as long as the caller wants to."""
+        deadline = time.monotonic() + wait_ms / 1000
+        done, _ = wait([working], timeout=wait_ms / 1000)
+        result = working.result() if done and not working.cancelled() else self.result(run_id)
+        while result.status in ("queued", "running") and time.monotonic() < deadline:
+            self.sleep(_PAUSE_S)
+            result = self.result(run_id)
+        return result
+
+    def _plan_now(self, run: Run, owner: str) -> Run:
+        """
+        Plan a run that was only accepted, as its principal may by now.
+
+        What stands in the way ends it, since its key is used up: nothing was sent.
+        """
+        request, cls = asked_of(run), action_class(self.plugins.actions, run.action)
+        try:
+            principal = self.neighbours.who(run.principal)
+            plan = self._replanned(run, principal)
+            denied = answers.denied(plan, run.id) if plan.verdict.verdict == "deny" else None
+            new = new_run(plan, request, principal, self.connections)
+            if denied is not None:
+                new = replace(new, state="denied", question=None, steps=(), result=denied.as_json())
+            return self.ledger.plan(replace(new, id=run.id), owner=owner)
+        except HubError as exc:
+            ended = answers.ended(answers.opening(cls, kept_of(run.plan), status="failed", run_id=run.id), exc)
+            self.ledger.finish(run.id, ended.status, ended.as_json())
+        return self.ledger.get(run.id)
 
     def _work(self, run: Run, owner: str) -> Result:
         """Work a run whose lease is ours, settle it, and read anew what it touched."""
         try:
+            if run.state == "queued":
+                run = self._plan_now(run, owner)
+            if run.state not in OPEN:
+                return self._as_it_stands(run)
             result, done = self._settled(run, owner)
         except Lost:
             return self._as_it_stands(self.ledger.get(run.id))
@@ -378,11 +366,10 @@ class Performer:
     def _replay(self, run: Run, hashed: str, request: Request) -> Result:
         """Give the first answer again; bring a run that is unknown or abandoned further first."""
         same_body(run, hashed)
-        deadline = time.monotonic() + (request.wait_ms or 0) / 1000
-        result = self.advance(run.id)
-        while result.status == "running" and time.monotonic() < deadline:
-            self.sleep(_PAUSE_S)
+        if request.wait_ms is None:
             result = self.advance(run.id)
+        else:
+            result = self._patiently(self._pool.submit(self.advance, run.id), run.id, request.wait_ms)
         result.replayed = True
         return result
 
@@ -398,7 +385,7 @@ class Performer:
             return stored(run.result)
         if run.state == "unknown" and run.result is not None and run.lease_owner is None:
             return stored(run.result)
-        return answers.running(run, kept_of(run.plan), action_class(self.plugins.actions, run.action))
+        return answers.under_way(run, kept_of(run.plan), action_class(self.plugins.actions, run.action))
 
 
 def _match(found: Sequence[Any]) -> str:

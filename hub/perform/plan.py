@@ -27,6 +27,8 @@ from hub.policy import Verdict
 
 Resolve = Callable[[str, str], list[Target]]
 Fetch = Callable[[Connection, str, list[str]], object]
+Aim = Sequence[tuple[Connection, Target | None]]
+"""Which records in which connections an action is about."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,7 @@ class Planner:
         Raises NotFound, Invalid, Conflict, Refused, Unsupported as the facts demand; reads may raise Temporary.
         """
         warnings: list[str] = []
-        targets = self._targets(action)
-        chosen = self._chosen(action, targets, warnings)
-        for connection, _ in chosen:
-            require(principal, f"act:{action.name}", connection=connection.name)
+        chosen = self.aim(action, principal, warnings)
         if isinstance(action, facts.NEEDS_FRESH) or request.expected_version:
             chosen = [(connection, self._fresh(action, connection, target)) for connection, target in chosen]
         for _, target in chosen:
@@ -83,6 +82,17 @@ class Planner:
             tuple(change for step in steps for change in step.changes),
             tuple(warnings),
         )
+
+    def aim(self, action: Action, principal: Principal, warnings: list[str] | None = None) -> Aim:
+        """
+        Find the records that the action is about, and see that the principal may act there; no vendor is asked.
+
+        Raises NotFound, Invalid, Unsupported, Refused.
+        """
+        chosen = self._chosen(action, self._targets(action), [] if warnings is None else warnings)
+        for connection, _ in chosen:
+            require(principal, f"act:{action.name}", connection=connection.name)
+        return chosen
 
     def _targets(self, action: Action) -> list[Target]:
         if action.on is None:
@@ -284,12 +294,12 @@ def _changes(action: Action, connection: str, target: Target | None, left_out: S
 
 
 class Kept(msgspec.Struct, kw_only=True):
-    """What the journal keeps of a plan, beside its steps."""
+    """What the journal keeps of a plan, beside its steps; the verdict is null until there is one."""
 
     action: dict[str, Any]
     target: tuple[str, str] | None
     money: Money | None
-    verdict: Verdict
+    verdict: Verdict | None
     changes: list[Predicted] = []
     warnings: list[str] = []
 

@@ -165,15 +165,6 @@ def test_the_age_of_a_payment_stands_for_its_order(build):
     assert shop.refund("pay-3", key="k2").status == "denied"
 
 
-def test_accepted_runs_are_worked_in_the_background(build):
-    shop = build()
-    shop.sandbox.fault("POST /refunds", "slow:0.5s", times=1)
-    begun = shop.refund(wait_ms=0)
-    assert (begun.status, begun.check_after_ms) == ("running", 5000)
-    assert shop.refund(wait_ms=5000).status == "succeeded"
-    assert shop.effects("refund") == 1
-
-
 def test_a_reversal_is_an_action_with_its_input(build):
     shop = build()
     done = shop.ask("customer.update", customer_ref="shop/customers/cus-1", changes={"display_name": "Ada B."})

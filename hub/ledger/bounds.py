@@ -1,0 +1,58 @@
+"""What a principal may have done, looked at in the transaction that makes or plans a run: two at once obey it too."""
+
+from hub.errors import Conflict, Refused
+from hub.ledger.freezing import frozen_in
+from hub.ledger.rows import now
+from hub.ledger.wishes import NewRun
+from hub.store import Tx
+
+DUPLICATE_WINDOW_S = 600.0
+ACTS = frozenset({"running", "needs_approval"})
+_PARTLY = " OR (state = 'failed' AND EXISTS (SELECT 1 FROM step WHERE step.run_id = run.id AND step.state = 'done'))"
+"""One of several steps may have moved money, or told the customer, before another failed."""
+_MOVED = f"""
+SELECT COALESCE(SUM(amount_minor), 0) FROM run
+WHERE principal = ? AND currency = ? AND created_at >= ? AND mode = 'execute'
+AND (state IN ('running', 'succeeded', 'unknown', 'needs_attention', 'needs_approval', 'reversed'){_PARTLY})
+"""  # noqa: S608
+_SAME = f"""
+SELECT id FROM run WHERE principal = ? AND intent = ? AND created_at > ? AND id <> ?
+AND (state IN ('running', 'succeeded', 'unknown', 'needs_attention', 'needs_approval'){_PARTLY})
+ORDER BY id DESC LIMIT 1
+"""  # noqa: S608
+
+
+def check(tx: Tx, new: NewRun) -> None:
+    """Refuse a run that is to act and may not. Raises Refused (frozen, ceiling), Conflict (`possible_duplicate`)."""
+    if new.state in ACTS:
+        may_act(tx, new)
+        if new.intent and not new.repeat:
+            no_duplicate(tx, new)
+
+
+def may_act(tx: Tx, new: NewRun) -> None:
+    """Raise Refused while money is frozen, and where the run would move more than its principal may today."""
+    if new.guarded and (on := frozen_in(tx)) is not None:
+        raise Refused(f"money is frozen since {on.at} by {on.by}", code="money_frozen", reason=on.reason)
+    if new.ceiling_minor is None or new.amount_minor is None or new.currency is None:
+        return
+    if moved_today(tx, new.principal, new.currency) + new.amount_minor > new.ceiling_minor:
+        text = f"{new.action}: with this the key would move more {new.currency} today than it may"
+        raise Refused(text, code="daily_ceiling", retry_after_s=None)
+
+
+def moved_today(tx: Tx, principal: str, currency: str) -> int:
+    """Sum up what the runs of today (UTC) move, or may yet move."""
+    return int(tx.execute(_MOVED, (principal, currency, f"{now()[:10]}T00:00:00.000Z")).fetchone()[0])
+
+
+def no_duplicate(tx: Tx, new: NewRun) -> None:
+    """Raise Conflict where the same was done, in part at least, under another key a moment ago."""
+    row = tx.execute(_SAME, (new.principal, new.intent, now(plus_s=-DUPLICATE_WINDOW_S), new.id)).fetchone()
+    if row is not None:
+        raise Conflict(
+            f"run {row[0]} did the same a moment ago under another Idempotency-Key; use its key to see its answer, "
+            "or set repeat to true if it is to happen again",
+            code="possible_duplicate",
+            reason=row[0],
+        )
