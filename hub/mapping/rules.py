@@ -187,9 +187,10 @@ def _value(place: Place, rule: dict[str, Any], field: Field, known: Known) -> Va
 def _ref(place: Place, rule: dict[str, Any], field: Field, known: Known) -> Refer:
     if shape_of(field) not in ("ref", "any"):
         place.fail("this field is no reference; expected a path or a rule with `from`")
-    if "from" not in rule:
+    if "from" not in rule and "inputs" not in rule:
         place.fail("a reference needs `from`")
-    source = _source(place, {k: v for k, v in rule.items() if k != "ref"}, _anything(field.name), known, ("from", "as"))
+    rest = {k: v for k, v in rule.items() if k != "ref"}
+    source = _source(place, rest, _anything(field.name), known, ("from", "inputs", "as"))
     target, here = rule["ref"], place.under("ref")
     if isinstance(target, dict):
         words.only(here, target, ("kind", "by"))

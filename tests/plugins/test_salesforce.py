@@ -274,12 +274,25 @@ def test_a_case_in_a_queue_has_a_group_and_no_assignee(case: Case) -> None:
     assert all(ticket["assignee_ref"]["table"] == "User" for ticket in tickets if not ticket["group_ref"])
 
 
-def test_drafts_of_mails_are_internal_and_sent_ones_public(case: Case) -> None:
-    mails = org(case).rows["EmailMessage"]
-    for status, visibility in (("5", "internal"), ("3", "public"), (None, "internal"), ("9", "internal")):
-        for mail in mails.values():
-            mail["Status"] = status
-        assert {body["visibility"] for body in rows(case, "EmailMessage").values()} == {visibility}
+@pytest.mark.parametrize(
+    ("status", "incoming", "visibility"),
+    [
+        ("5", False, "internal"),
+        ("5", True, "internal"),
+        ("3", False, "public"),
+        ("0", True, "public"),
+        ("9", True, "internal"),
+        (None, False, "internal"),
+        (None, True, "public"),  # it came from the customer
+        (None, None, "internal"),
+    ],
+)
+def test_drafts_of_mails_are_internal_and_sent_ones_public(
+    case: Case, status: str | None, incoming: bool | None, visibility: str
+) -> None:
+    for mail in org(case).rows["EmailMessage"].values():
+        mail |= {"Status": status, "Incoming": incoming}
+    assert {body["visibility"] for body in rows(case, "EmailMessage").values()} == {visibility}
 
 
 def test_since_leaves_out_what_did_not_change_later(case: Case) -> None:

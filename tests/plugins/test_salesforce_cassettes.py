@@ -21,6 +21,7 @@ from hub.errors import Invalid, NotFound, Unauthorized
 from hub.mapping import CompiledMapping, compile_mapping, locate
 from hub.sandbox import World
 from hub.transport import Transport
+from hub_salesforce import hub_converters
 from hub_salesforce.connector import SalesforceConnector
 from hub_salesforce.sandbox import SalesforceSandbox
 from hub_salesforce.sandbox.fill import one
@@ -71,7 +72,7 @@ def taped(name: str, *, batch: int | None = None, **settings: str) -> Iterator[S
 
 @pytest.fixture(scope="module")
 def mapping() -> CompiledMapping:
-    return compile_mapping(locate(SalesforceConnector))
+    return compile_mapping(locate(SalesforceConnector), converters=hub_converters())
 
 
 def call(mapping: CompiledMapping, action: Action, table: str, remote_id: str) -> Call:

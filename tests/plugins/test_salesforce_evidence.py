@@ -16,6 +16,7 @@ from hub.mapping.checking import check
 from hub.sandbox import World
 from hub.testing import Case, case_for
 from hub.transport import Transport
+from hub_salesforce import hub_converters
 from hub_salesforce.connector import SalesforceConnector
 from hub_salesforce.sandbox import SalesforceSandbox
 from hub_salesforce.sandbox.shapes import checksum
@@ -113,7 +114,7 @@ def recorded(exchanges: list[Json]) -> dict[str, list[Json]]:
 
 @pytest.fixture(scope="module")
 def mapping() -> CompiledMapping:
-    return compile_mapping(locate(SalesforceConnector))
+    return compile_mapping(locate(SalesforceConnector), converters=hub_converters())
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +305,7 @@ def test_paths_of_the_mapping_are_fields_of_the_recorded_describes(
     absent = {"Contact": {"HasOptedOutOfEmail", "DoNotCall"}, "Account": {"FirstName", "LastName", "Salutation"}}
     for name in DESCRIBED:
         told = describes[name]
-        known = {f["name"] for f in told["fields"]} | {f["relationshipName"] for f in told["fields"]}
+        known = {"attributes"} | {f[key] for f in told["fields"] for key in ("name", "relationshipName")}
         for path in mapping.stream(name).paths:
             head = path.split(".")[0]
             unusual = any(word in path for word in features) or head in absent.get(name, ())

@@ -171,7 +171,7 @@ def test_another_currency_than_the_payments_never_leaves(case: Case) -> None:
     assert case.sandbox.ledger == []
 
 
-@pytest.mark.parametrize("currency", ["ISK", "UGX"])
+@pytest.mark.parametrize("currency", ["ISK", "MGA", "UGX"])
 def test_currencies_whose_minor_units_differ_at_stripe_are_refused(case: Case, currency: str) -> None:
     paid = payment(case) | {"currency": currency}
     with pytest.raises(Unsupported):

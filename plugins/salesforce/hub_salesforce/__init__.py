@@ -1,5 +1,8 @@
 """Deskhub plugin: Salesforce through simple-salesforce."""
 
+from collections.abc import Callable
+from typing import Any
+
 from hub import hookimpl
 
 
@@ -9,3 +12,11 @@ def hub_connectors() -> list[type]:
     from hub_salesforce.connector import SalesforceConnector
 
     return [SalesforceConnector]
+
+
+@hookimpl
+def hub_converters() -> dict[str, Callable[..., Any]]:
+    """Give the converters that the default mapping uses."""
+    from hub_salesforce.links import salesforce_domain, salesforce_page
+
+    return {"salesforce_domain": salesforce_domain, "salesforce_page": salesforce_page}

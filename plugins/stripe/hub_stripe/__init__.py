@@ -17,10 +17,11 @@ def hub_connectors() -> list[type[Connector]]:
 @hookimpl
 def hub_converters() -> dict[str, Callable[..., Any]]:
     """Give the converters that the default mapping uses."""
-    from hub_stripe.derived import stripe_amount_per_period, stripe_minor, stripe_next_billing
+    from hub_stripe.derived import stripe_amount_per_period, stripe_minor, stripe_next_billing, stripe_order
 
     return {
         "stripe_amount_per_period": stripe_amount_per_period,
         "stripe_minor": stripe_minor,
         "stripe_next_billing": stripe_next_billing,
+        "stripe_order": stripe_order,
     }

@@ -11,9 +11,9 @@ from hub_stripe.objects import Named
 
 MARK = "hub_run"
 NATIVE_REASONS = frozenset(("requested_by_customer", "duplicate", "fraudulent"))
-# ISO 4217 gives these no minor digits; Stripe still takes them with two
-# (https://docs.stripe.com/currencies#special-cases), so amounts would be a hundredth of what is meant.
-ODD_CURRENCIES = frozenset(("ISK", "UGX"))
+# ISO 4217 gives ISK and UGX no minor digits and MGA two; Stripe means it the other way round
+# (https://docs.stripe.com/currencies#special-cases): amounts would be a hundredth, or a hundredfold, of what is meant.
+ODD_CURRENCIES = frozenset(("ISK", "MGA", "UGX"))
 
 
 class Hits(msgspec.Struct):
