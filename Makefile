@@ -4,7 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 PIP := $(BIN)/pip install -q -q --disable-pip-version-check --no-warn-script-location --root-user-action=ignore
 PLUGINS := salesforce zendesk stripe legacy
-EDITABLE := -e .[dev] $(foreach p,$(PLUGINS),-e plugins/$(p))
+EXTRAS_legacy := [sftp]
+EDITABLE := -e .[dev] $(foreach p,$(PLUGINS),-e plugins/$(p)$(EXTRAS_$(p)))
 PROJECTS := pyproject.toml $(foreach p,$(PLUGINS),plugins/$(p)/pyproject.toml)
 JOBS ?= 2
 

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hub import Ack, Conflict
+from hub import Ack, Conflict, Temporary
 from hub_legacy.options import is_files
+from hub_legacy.places import Entry
 from hub_legacy.values import same
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Acks:
     def __init__(self, connector: "LegacyConnector", ack: Ack) -> None:
         self.connector, self.ack = connector, ack
         self.code: str | None = None
-        self._seen: dict[Path, tuple[int, int]] = {}
+        self._seen: set[Entry] = set()
 
     def check(self) -> None:
         """See that the table has the columns that the mapping names. Raises Invalid."""
@@ -78,18 +78,19 @@ class Acks:
 
     def _rows_of_files(self) -> Iterator[Mapping[str, Any]]:
         folder = self.connector.folder(self.ack.table)
-        for path, rows in folder.rows(self.ack.table):
-            seen = path.stat()
-            stamp = (seen.st_size, seen.st_mtime_ns)
-            if self._seen.get(path) == stamp:
-                continue
-            found = False
-            for row in rows:
-                if _holds(row, self.ack.where):
-                    found = True
-                    yield row
-            if not found and folder.settled(seen):
-                self._seen[path] = stamp
+        try:
+            for entry, rows in folder.rows(self.ack.table):
+                if entry in self._seen:
+                    continue
+                found = False
+                for row in rows:
+                    if _holds(row, self.ack.where):
+                        found = True
+                        yield row
+                if not found and folder.is_settled(entry):
+                    self._seen.add(entry)
+        except OSError as exc:
+            raise Temporary(f"ack: {self.ack.table} cannot be read now ({type(exc).__name__})") from exc
 
 
 def _holds(row: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

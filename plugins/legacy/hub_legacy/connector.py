@@ -74,7 +74,7 @@ class LegacyConnector(Connector):
             names.append(database.account())
         if self.config.folder is not None:
             notes.append(f"{self.folder('check').count()} files in the folder")
-            names.append(f"folder:{self.config.folder.name}")
+            names.append(f"folder:{self.folder('check').place.label}")
         return Checked(" ".join(names), notes=tuple(notes))
 
     def describe(self, stream: str) -> list[Field]:
@@ -113,4 +113,6 @@ class LegacyConnector(Connector):
         with self._lock:
             if self._database is not None:
                 self._database.close()
-            self._database = None
+            if self._folder is not None:
+                self._folder.close()
+            self._database = self._folder = None

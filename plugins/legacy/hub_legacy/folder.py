@@ -1,129 +1,91 @@
 """Streams that are files of a drop folder: a checkpoint per file, half-written files left alone, nothing moved."""
 
-import re
 import time
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import msgspec
 
-from hub import ConfigError, Field, HubError, Invalid, Page, Stream, Temporary, Unauthorized
+from hub import Field, HubError, Invalid, Page, Stream, Temporary, Unauthorized
+from hub_legacy.acknowledging import Acknowledgements
 from hub_legacy.cells import Cells
-from hub_legacy.handover import written
-from hub_legacy.options import FileOptions, LegacyConfig, options_of, root, roots
-from hub_legacy.rows import Chunk, Format, chunks, verify
+from hub_legacy.marks import Cursor, Mark, Orphans, continues, marked
+from hub_legacy.options import JSON_LINES, FileOptions, LegacyConfig, options_of, root, roots
+from hub_legacy.places import Entry, Local, Place
+from hub_legacy.rows import CHUNK_BYTES, Chunk, Format, chunks
+from hub_legacy.survey import verify
+from hub_legacy.unpacking import unpacked
 
-UNFINISHED = (".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
-_EDGE = 4096
-
-
-class Mark(msgspec.Struct, array_like=True):
-    """How far a file was read, and what it looked like: a file that only grew is read on, any other anew."""
-
-    size: int
-    mtime: int
-    offset: int
-    line: int
-    read: int
-    bad: int
-    print: str
-    whole: bool = False
-
-    def place(self) -> Chunk:
-        return Chunk([], self.offset, self.line, self.read, self.bad)
-
-
-class Cursor(msgspec.Struct):
-    """The marks of all files read, by name."""
-
-    files: dict[str, Mark]
-    v: int = 1
+_SURVEYED = CHUNK_BYTES // 2
 
 
 class Folder:
     """The drop folder of a connection."""
 
     def __init__(self, config: LegacyConfig) -> None:
-        assert config.folder is not None
         self.config = config
-        self.path = config.folder
+        self.place = _place(config)
 
     def count(self) -> int:
         """Count the files. Raises ConfigError where there is no folder, Unauthorized where it cannot be read."""
-        return sum(1 for _ in self._files("**/*"))
+        return len(self.place.entries("*" if self.place.remote else "**/*"))
 
     def pull(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
         """
         Read what is new in the files of a pattern, file by file in the order of their names.
 
-        A file that cannot be read stays unread and stops no other; its error comes when all others are done.
+        A file that cannot be read stays unread and stops no other; its error comes when all others are done. Where
+        the connection to the files broke, the pull ends there.
         """
-        marks, how = self._marks(stream, cursor), self.format(stream)
-        names = {self._name(path): path for path in self._files(stream.name)}
-        marks = {name: mark for name, mark in marks.items() if name in names}
-        failures: list[HubError] = []
-        page = _Batch(marks, cursor)
-        for name, path in names.items():
-            try:
-                for chunk, mark in self._new(name, path, how, marks.get(name)):
-                    marks[name] = mark
-                    page.add(chunk)
-                    if len(page.records) >= self.config.page_size:
-                        yield page.close()
-                        self._acknowledge(marks)
-            except HubError as exc:
-                failures.append(exc)
-            except OSError as exc:
-                failures.append(_told(exc, name))
-        if not names and not marks:
+        known, how = self._marks(stream, cursor), self.format(stream)
+        entries = self.place.entries(stream.name)
+        work = _Work(self, how, known, {entry.name for entry in entries})
+        page = _Batch(work.marks, cursor, self.config.page_size)
+        for chunk in work.chunks(self._settled(entries, known)):
+            page.add(chunk)
+            if page.is_full:
+                yield page.close()
+                work.acknowledge()
+        if not entries and not work.marks:
             page.warnings.append(f"{stream.name}: the folder has no such file")
-        if page.records or page.warnings or marks != page.saved:
+        if page.records or page.warnings or work.marks != page.saved:
             yield page.close()
-        self._acknowledge(marks)
-        if failures:
-            raise failures[0] if len(failures) == 1 else Invalid("; ".join(str(failure) for failure in failures))
+        work.end()
 
     def fetch(self, stream: Stream, ids: Sequence[str]) -> Page:
         """Read these records from the files, the newest of each. A record no file holds is not called deleted."""
         how, wanted = self.format(stream), set(ids)
         names = [root(path) for path in stream.key]
         found: dict[str, bytes] = {}
-        for path in self._files(stream.name):
-            for chunk, _ in self._new(self._name(path), path, how, None):
-                for raw in chunk.records:
-                    record = msgspec.json.decode(raw)
-                    if isinstance(record, dict):
-                        key = ":".join(str(record.get(name)) for name in names)
-                        if key in wanted:
-                            found[key] = raw
+        for entry in self.place.entries(stream.name):
+            for raw, record in self._records(entry, how):
+                key = ":".join(str(record.get(name)) for name in names)
+                if key in wanted:
+                    found[key] = raw
         return Page(records=list(found.values()))
 
     def describe(self, pattern: str) -> list[Field]:
         """Name the members of the newest file's first record; nothing where a table's settings would be needed."""
         try:
-            return self._described(Stream(pattern, key=()))
-        except Invalid:
-            return []
-
-    def _described(self, stream: Stream) -> list[Field]:
-        pattern = stream.name
-        for path in sorted(self._files(pattern), key=lambda path: path.stat().st_mtime, reverse=True):
-            for chunk, _ in self._new(self._name(path), path, self.format(stream), None):
-                record = msgspec.json.decode(chunk.records[0]) if chunk.records else None
-                if isinstance(record, dict) and len(record) > 1:
+            how = self.format(Stream(pattern, key=()))
+            for entry in self._newest(pattern):
+                record = next((record for _, record in self._records(entry, how)), {})
+                if len(record) > 1:
                     return [
                         Field(name, "text" if isinstance(v, str | None) else type(v).__name__)
                         for name, v in record.items()
                     ]
+        except Invalid:
+            return []
         return []
 
     def format(self, stream: Stream) -> Format:
         """Put the settings of table and connection together."""
         own, all_ = options_of(stream, FileOptions), self.config
         ndjson = own.format == "ndjson" or (
-            own.format is None and stream.name.lower().endswith((".ndjson", ".jsonl", ".json"))
+            own.format is None and stream.name.lower().removesuffix(".gz").endswith(JSON_LINES)
         )
         cells = Cells(
             comma=(own.decimal or all_.decimal) == ",",
@@ -143,18 +105,45 @@ class Folder:
             uses=roots(stream.paths) or (),
         )
 
-    def rows(self, pattern: str) -> Iterator[tuple[Path, Iterator[dict[str, Any]]]]:
+    def rows(self, pattern: str) -> Iterator[tuple[Entry, Iterator[dict[str, Any]]]]:
         """Give each file of a pattern with its records, the newest first: for acknowledgements."""
         how = self.format(Stream(pattern, key=()))
-        for path in sorted(self._files(pattern), key=lambda path: path.stat().st_mtime, reverse=True):
-            yield path, self._records(path, how)
+        for entry in self._newest(pattern):
+            yield entry, (record for _, record in self._records(entry, how))
 
-    def _records(self, path: Path, how: Format) -> Iterator[dict[str, Any]]:
-        for chunk, _ in self._new(self._name(path), path, how, None):
+    def is_settled(self, entry: Entry) -> bool:
+        """Say whether a file has rested long enough to be whole."""
+        return abs(time.time() - entry.mtime_ns / 1e9) >= self.config.settle_s
+
+    def close(self) -> None:
+        self.place.close()
+
+    def _newest(self, pattern: str) -> list[Entry]:
+        return sorted(self.place.entries(pattern), key=lambda entry: entry.mtime_ns, reverse=True)
+
+    def _records(self, entry: Entry, how: Format) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        if not self.is_settled(entry):
+            return
+        for chunk, _ in self.read(entry, how):
             for raw in chunk.records:
                 record = msgspec.json.decode(raw)
                 if isinstance(record, dict):
-                    yield record
+                    yield raw, record
+
+    def _settled(self, entries: list[Entry], marks: dict[str, Mark]) -> list[Entry]:
+        """
+        Leave out files that have nothing new, and those that may still be written.
+
+        The clock of another machine may be wrong: there a file that is new here has to look the same twice.
+        """
+        new = [entry for entry in entries if (mark := marks.get(entry.name)) is None or not mark.knows(entry)]
+        if not self.place.remote:
+            return [entry for entry in new if self.is_settled(entry)]
+        if new and self.config.settle_s:
+            time.sleep(self.config.settle_s)
+            again = {one for entry in new for one in self.place.entries(_quoted(entry.name))}
+            new = [entry for entry in new if entry in again]
+        return new
 
     def _marks(self, stream: Stream, cursor: str | None) -> dict[str, Mark]:
         if cursor is None:
@@ -164,112 +153,118 @@ class Folder:
         except msgspec.MsgspecError as exc:
             raise Invalid(f"{stream.name}: the stored cursor is not one of files; pull with --full") from exc
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.path).as_posix()
-
-    def _files(self, pattern: str) -> Iterator[Path]:
-        """Give the finished files of a pattern, in the order of their names, numbers in them by value."""
-        if Path(pattern).is_absolute() or ".." in Path(pattern).parts or not pattern.strip():
-            raise Invalid(f'stream "{pattern}": expected a pattern inside the folder, such as customers-*.csv')
-        if not self.path.is_dir():
-            raise ConfigError(f"folder: there is no folder {self.path.name} at that path")
-        try:
-            found = [path for path in self.path.glob(pattern) if self._counts(path)]
-        except PermissionError as exc:
-            raise Unauthorized("folder: this user may not read it") from exc
-        return iter(sorted(found, key=lambda path: _natural(self._name(path))))
-
-    def _counts(self, path: Path) -> bool:
-        parts = path.relative_to(self.path).parts
-        if any(part.startswith(".") for part in parts) or path.name.lower().endswith((*UNFINISHED, ".ack.json")):
-            return False
-        return path.is_file() and path.resolve().is_relative_to(self.path.resolve())
-
-    def _new(self, name: str, path: Path, how: Format, mark: Mark | None) -> Iterator[tuple[Chunk, Mark]]:
-        """Read what a file has beyond its mark. A file that changed a moment ago waits: it may still be written."""
-        seen = path.stat()
-        if mark is not None and mark.whole and (mark.size, mark.mtime) == (seen.st_size, seen.st_mtime_ns):
+    def read(
+        self, entry: Entry, how: Format, mark: Mark | None = None, orphans: Orphans | None = None
+    ) -> Iterator[tuple[Chunk, Mark]]:
+        """Read what a file has beyond its mark; nothing of one that was read before under another name."""
+        if not entry.size:
             return
-        if not seen.st_size or not self.settled(seen):
-            return
-        with path.open("rb") as file:
-            start = mark.place() if mark is not None and _continues(file, mark, seen) else Chunk([], 0, 0, 0, 0)
-            verify(file, name, how.encoding, start, seen.st_size)
+        with self._opened(entry) as (file, end):
+            if mark is None and orphans is not None:
+                mark = orphans.adopted(entry, file, end)
+            start = mark.place() if mark is not None and continues(file, mark, entry, end) else Chunk([], 0, 0, 0, 0)
+            far = min(end, start.offset + _SURVEYED) if self.place.remote else end
+            verify(file, entry.name, how.encoding, start.spot, (far, end))
             place = start
-            for chunk in chunks(file, name, how, start, seen.st_size, self.config.page_size):
+            for chunk in chunks(file, entry.name, how, start, end, self.config.page_size):
                 place = chunk
-                yield chunk, _mark(file, seen, chunk)
+                yield chunk, marked(file, entry, chunk, end)
             if place is start:
-                yield Chunk([], start.offset, start.line, start.read, start.bad), _mark(file, seen, start)
+                yield Chunk([], start.offset, start.line, start.read, start.bad), marked(file, entry, start, end)
 
-    def settled(self, seen: Any) -> bool:
-        """Say whether a file has rested long enough to be whole."""
-        return abs(time.time() - float(seen.st_mtime)) >= self.config.settle_s
+    @contextmanager
+    def _opened(self, entry: Entry) -> Iterator[tuple[BinaryIO, int]]:
+        """Open a file as it was listed: its bytes, unpacked where it is packed, and how many there are."""
+        with self.place.open(entry.name) as file:
+            if not entry.name.lower().endswith(".gz"):
+                yield file, entry.size
+                return
+            with unpacked(file, entry.name) as (whole, size):
+                yield whole, size
 
-    def _acknowledge(self, marks: dict[str, Mark]) -> None:
-        """Write an acknowledgement for each file read to its end; called once its last page is committed."""
-        if self.config.acks is None:
+
+class _Work:
+    """What one pull does to the files: their marks, the errors on the way, and the acknowledgements."""
+
+    def __init__(self, folder: Folder, how: Format, marks: dict[str, Mark], there: set[str]) -> None:
+        self.folder, self.how = folder, how
+        self.orphans = Orphans(marks, there)
+        self.marks = {name: mark for name, mark in marks.items() if name in there}
+        self.acks = Acknowledgements(folder.place, folder.config.acks, self.marks) if folder.config.acks else None
+        self.failures: list[HubError] = []
+        self.broken = False
+
+    def chunks(self, entries: Sequence[Entry]) -> Iterator[Chunk]:
+        for entry in entries:
+            try:
+                for chunk, mark in self.folder.read(entry, self.how, self.marks.get(entry.name), self.orphans):
+                    self.marks[entry.name] = mark
+                    yield chunk
+            except HubError as exc:
+                self.failures.append(exc)
+            except OSError as exc:
+                self.failures.append(_told(exc, entry.name))
+                self.broken = isinstance(exc, (ConnectionError, TimeoutError))
+            if self.broken:
+                return
+
+    def acknowledge(self) -> None:
+        """Acknowledge the files read to their end; called once their last page is committed."""
+        if self.acks is None or self.broken:
             return
-        for name, mark in marks.items():
-            target = self.path / self.config.acks / f"{name.replace('/', '__')}.ack.json"
-            told = {"file": name, "size": mark.size, "read": mark.read, "rejected": mark.bad, "digest": mark.print}
-            content = msgspec.json.encode(told) + b"\n"
-            if mark.whole and not (target.is_file() and target.read_bytes() == content):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                written(target, content)
+        try:
+            self.acks.write(self.marks)
+        except PermissionError as exc:
+            raise Unauthorized(f"acks: this user may not write to {self.folder.config.acks}") from exc
+        except OSError as exc:
+            raise Temporary(f"acks: cannot be written now ({type(exc).__name__})") from exc
+
+    def end(self) -> None:
+        """Acknowledge the rest. Raises what went wrong on the way."""
+        self.acknowledge()
+        if self.failures:
+            several = Invalid("; ".join(str(failure) for failure in self.failures))
+            raise self.failures[0] if len(self.failures) == 1 else several
 
 
 class _Batch:
     """A page in the making, over the chunks of one or several files."""
 
-    def __init__(self, marks: dict[str, Mark], cursor: str | None) -> None:
-        self.marks, self.cursor = marks, cursor
+    def __init__(self, marks: dict[str, Mark], cursor: str | None, size: int) -> None:
+        self.marks, self.cursor, self.size = marks, cursor, size
         self.saved = dict(marks)
         self.records: list[bytes] = []
         self.warnings: list[str] = []
+        self.bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.records) >= self.size or self.bytes >= CHUNK_BYTES
 
     def add(self, chunk: Chunk) -> None:
         self.records += chunk.records
         self.warnings += chunk.warnings
+        self.bytes += sum(map(len, chunk.records))
 
     def close(self) -> Page:
         text = msgspec.json.encode(Cursor(self.marks)).decode()
         cursor, self.cursor = (text if text != self.cursor else None), text
         page = Page(records=self.records, cursor=cursor, warnings=self.warnings)
-        self.records, self.warnings, self.saved = [], [], dict(self.marks)
+        self.records, self.warnings, self.saved, self.bytes = [], [], dict(self.marks), 0
         return page
 
 
-def _mark(file: IO[bytes], seen: Any, chunk: Chunk) -> Mark:
-    whole = chunk.offset >= seen.st_size
-    edge = _print(file, chunk.offset)
-    return Mark(seen.st_size, seen.st_mtime_ns, chunk.offset, chunk.line, chunk.read, chunk.bad, edge, whole)
+def _place(config: LegacyConfig) -> Place:
+    if isinstance(config.folder, Path):
+        return Local(config.folder)
+    from hub_legacy.sftp import Sftp
+
+    return Sftp(config)
 
 
-def _print(file: IO[bytes], offset: int) -> str:
-    """Hash the first and the last bytes of what was read."""
-    at = file.tell()
-    file.seek(0)
-    hashed = blake2b(file.read(min(_EDGE, offset)), digest_size=8)
-    file.seek(max(0, offset - _EDGE))
-    hashed.update(file.read(min(_EDGE, offset)))
-    file.seek(at)
-    return hashed.hexdigest()
-
-
-def _continues(file: IO[bytes], mark: Mark, seen: Any) -> bool:
-    """Say whether a file is the one that was read, perhaps longer: same bytes at both edges, cut at a line's end."""
-    same_size = seen.st_size == mark.size and seen.st_mtime_ns != mark.mtime
-    if seen.st_size < mark.offset or (same_size and mark.whole) or _print(file, mark.offset) != mark.print:
-        return False
-    file.seek(max(0, mark.offset - 1))
-    edge = file.read(2)
-    return mark.offset == 0 or edge[:1] == b"\n" or edge[1:] in (b"", b"\r", b"\n")
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    pieces = re.split(r"(\d+)", name)
-    return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in pieces if piece]
+def _quoted(name: str) -> str:
+    """Give the pattern that means one file."""
+    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in name)
 
 
 def _told(exc: OSError, name: str) -> HubError:

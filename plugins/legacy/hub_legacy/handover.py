@@ -1,68 +1,74 @@
-"""Write files so that a reader never sees half of one, and hand a request over exactly once."""
+"""Hand a request file over exactly once: a reader never sees half of one, and a repeat finds that it was done."""
 
-import contextlib
 import csv
 import io
-import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
 
-from hub import Conflict, Invalid, NotSent
+from hub import Conflict, Invalid, NotSent, Unknown
+from hub_legacy.places import Place, beside
 
 RECEIPTS = ".deskhub"
 
 
-def written(target: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, force it to disk, and rename it into place."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    _forced(temporary, content)
-    os.replace(temporary, target)
-    _force_folder(target.parent)
-
-
-def handed_over(folder: Path, name: str, content: bytes) -> bool:
+def handed_over(place: Place, name: str, content: bytes) -> bool:
     """
     Put a request file into place, once; False if that was done before.
 
-    A receipt with the same content, in the hidden folder `.deskhub`, is on disk before the file appears. It stays
-    when the system takes the file away, so that a repeat finds it. Raises Conflict if the name was used for another
-    content, NotSent if nothing was written.
+    First it lies under a hidden name, then a receipt with the same content is written to the hidden folder `.deskhub`,
+    then it is renamed. The receipt stays when the system takes the file away, so that a repeat finds it; one that
+    finds receipt and hidden file ends what was begun. Raises Conflict if the name was used for another content,
+    NotSent if nothing was handed over, Unknown if the connection broke while the file was renamed.
     """
-    target, receipt = folder / name, receipt_of(folder, name)
-    for earlier in (receipt, target):
-        if earlier.exists():
-            if earlier.read_bytes() != content:
-                raise Conflict(f"{name}: a file of that name was handed over with another content")
+    receipt, waiting = receipt_of(name), waiting_of(name)
+    try:
+        before, lying = place.content(receipt), place.content(name)
+        if any(earlier not in (None, content) for earlier in (before, lying)):
+            raise Conflict(f"{name}: a file of that name was handed over with another content")
+        if lying is not None or (before is not None and place.content(waiting) != content):
             return False
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        receipt.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        _forced(temporary, content)
-        written(receipt, content)
+        if before is None:
+            place.put(waiting, content)
+            place.write(receipt, content)
     except OSError as exc:
         raise _not_written(exc, name) from exc
-    try:
-        os.replace(temporary, target)
-    except OSError as exc:
-        with contextlib.suppress(OSError):
-            receipt.unlink()
-        raise _not_written(exc, name) from exc
-    _force_folder(target.parent)
+    _appear(place, name, waiting)
     return True
 
 
-def receipt_of(folder: Path, name: str) -> Path:
-    return folder / RECEIPTS / name.replace("/", "__")
+def _appear(place: Place, name: str, waiting: str) -> None:
+    try:
+        place.rename(waiting, name)
+    except (ConnectionError, TimeoutError) as exc:
+        unknown = Unknown(f"{name}: the connection broke while the file was renamed; whether it was is not known")
+        unknown.hub_sent = True  # type: ignore[attr-defined]
+        raise unknown from exc
+    except FileNotFoundError:
+        return  # somebody who worked on the same run ended it a moment ago
+    except OSError as exc:
+        raise _not_written(exc, name) from exc
+
+
+def is_pending(place: Place, name: str, content: bytes) -> bool:
+    """Say whether a request was prepared and certainly not handed over: it still lies under its hidden name."""
+    return place.content(name) is None and place.content(waiting_of(name)) == content
+
+
+def receipt_of(name: str) -> str:
+    return f"{RECEIPTS}/{name.replace('/', '__')}"
+
+
+def waiting_of(name: str) -> str:
+    return beside(name, "tmp")
 
 
 def checked_name(name: str) -> str:
     """Check a file name that a mapping made. Raises Invalid for one that leaves the folder."""
-    parts = Path(name).parts
-    if not name or Path(name).is_absolute() or ".." in parts or "\\" in name or not name.isprintable():
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or not name.isprintable():
         raise Invalid(
             "the mapping's `file` does not name a file inside the folder; expected such as out/request-{run.id}.csv"
         )
@@ -100,23 +106,6 @@ def _fits(text: str, encoding: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _forced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _force_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _not_written(exc: OSError, name: str) -> NotSent:

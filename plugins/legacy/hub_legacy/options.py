@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -11,6 +12,7 @@ from pydantic import ValidationError as Wrong
 
 from hub import ConnectorConfig, MappingError, Stream
 
+JSON_LINES = (".ndjson", ".jsonl", ".json")
 ENCODINGS = ("utf-8", "latin-1", "cp1252")
 _QUOTED = re.compile(r"'((?:[^']|'')*)'")
 _ALIASES = {
@@ -34,6 +36,34 @@ def _known_zone(value: str) -> str:
     return value
 
 
+def _place(value: Any) -> Any:
+    """Tell a folder of this machine (a Path) from one behind SFTP (the URL)."""
+    if not isinstance(value, str):
+        return value
+    return _sftp_url(value) if re.match(r"[A-Za-z]+:/", value) else Path(value)
+
+
+def _sftp_url(value: str) -> str:
+    if not value.startswith("sftp://"):
+        raise ValueError("expected a folder such as drop/, or sftp://user@host:22/drop")
+    try:
+        url = urlsplit(value)
+        fine = bool(url.hostname) and bool(url.username) and (url.port is None or url.port > 0)
+    except ValueError:
+        fine = False
+    if not fine or url.query or url.fragment:
+        raise ValueError("expected sftp://user@host:22/drop; /~/drop starts at the home of the user")
+    if url.password:
+        raise ValueError('the password does not belong into the URL; write password = "${NAME}" and export it')
+    return value
+
+
+def _fingerprint(value: str) -> str:
+    if not re.fullmatch(r"SHA256:[A-Za-z0-9+/]{43}=?", value):
+        raise ValueError("expected a fingerprint such as SHA256:…, as `ssh-keygen -lf` prints it")
+    return value.rstrip("=")
+
+
 def _one_or_many(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
@@ -41,6 +71,7 @@ def _one_or_many(value: Any) -> Any:
 Encoding = Annotated[Literal["utf-8", "latin-1", "cp1252"], BeforeValidator(_known_encoding)]
 Zone = Annotated[str, AfterValidator(_known_zone)]
 Char = Annotated[str, Field(min_length=1, max_length=1)]
+Place = Annotated[str | Path, BeforeValidator(_place)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 
@@ -54,7 +85,20 @@ class LegacyConfig(ConnectorConfig):
     """
 
     database_url: SecretStr | None = Field(None, description="any URL of SQLAlchemy; it may hold a password")
-    folder: Path | None = Field(None, description="the drop folder")
+    folder: Place | None = Field(
+        None,
+        description="the drop folder, here or sftp://user@host:22/drop",
+        examples=["drop/"],
+    )
+    password: SecretStr | None = Field(None, description="of the SFTP user")
+    private_key_file: Path | None = Field(None, description="of the SFTP user", examples=["keys/erp"])
+    passphrase: SecretStr | None = Field(None, description="opens private_key_file")
+    known_hosts: Path | None = Field(
+        None, description="SSH servers and their keys; default ~/.ssh/known_hosts", examples=["known_hosts"]
+    )
+    host_key: Annotated[str, AfterValidator(_fingerprint)] | None = Field(
+        None, description="the SFTP server's key, in place of known_hosts", examples=["SHA256:…"]
+    )
     encoding: Encoding = Field("utf-8", description="utf-8, latin-1 or cp1252")
     delimiter: Char = Field(",", description="of CSV files")
     decimal: Literal[".", ","] = Field(".", description="the decimal sign in CSV files")
@@ -72,7 +116,21 @@ class LegacyConfig(ConnectorConfig):
             raise ValueError("database_url: expected a URL such as postgresql+psycopg://user@host/name")
         if self.acks is not None and (Path(self.acks).is_absolute() or ".." in Path(self.acks).parts):
             raise ValueError("acks: expected a folder inside `folder`, such as acks")
+        self._check_sftp()
         return self
+
+    def _check_sftp(self) -> None:
+        secrets = {"password": self.password, "private_key_file": self.private_key_file}
+        own = {**secrets, "passphrase": self.passphrase, "known_hosts": self.known_hosts, "host_key": self.host_key}
+        if isinstance(self.folder, str):
+            if not any(secrets.values()):
+                raise ValueError("folder over SFTP: expected password or private_key_file")
+            if self.known_hosts and self.host_key:
+                raise ValueError("expected known_hosts or host_key, not both")
+            return
+        for name, value in own.items():
+            if value is not None:
+                raise ValueError(f"{name}: belongs to a folder over SFTP, such as sftp://user@host/drop")
 
 
 class _Options(BaseModel):
@@ -158,7 +216,7 @@ def options_of(stream: Stream, model: type[Options]) -> Options:
 
 def is_files(name: str, format_: str | None = None) -> bool:
     """Say whether a stream's name means files of the folder (a pattern, a path or a known suffix), not a table."""
-    suffixed = name.lower().endswith((".csv", ".txt", ".tsv", ".ndjson", ".jsonl", ".json"))
+    suffixed = name.lower().removesuffix(".gz").endswith((".csv", ".txt", ".tsv", *JSON_LINES))
     return format_ is not None or suffixed or any(sign in name for sign in "*?[/")
 
 

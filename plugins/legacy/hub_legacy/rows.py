@@ -12,8 +12,10 @@ from hub_legacy.cells import Cells
 from hub_legacy.values import encode
 
 LINE_LIMIT = 8 * 1024 * 1024
+CHUNK_BYTES = 4 * 1024 * 1024
 _TOLD = 20
 _RUNAWAYS = 50
+_TEXT = 4000
 _BOM = b"\xef\xbb\xbf"
 _Raws = msgspec.json.Decoder(list[msgspec.Raw])
 _Object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -44,26 +46,35 @@ class Chunk:
     bad: int
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def spot(self) -> tuple[int, int]:
+        return self.offset, self.line
+
 
 def complaint(name: str, line: int, reason: str, text: str) -> bytes:
     """Give what stands for a line that is no record: the mapping rejects it and keeps reason and text."""
-    return encode([f"{name} line {line}: {reason}", text[:4000]])
+    return encode([f"{name} line {line}: {reason}", text[:_TEXT]])
 
 
 def chunks(file: IO[bytes], name: str, how: Format, start: Chunk, end: int, size: int) -> Iterator[Chunk]:
-    """Read the file from where `start` ended up to byte `end`."""
+    """Read the file from where `start` ended up to byte `end`, `size` records or 4 MB at a time."""
     read = _CsvRows(file, name, how, start, end) if how.csv else _NdjsonLines(file, name, how, start, end)
     yield from read.chunks(size)
 
 
 class Lines:
-    """The lines of a file, decoded one by one; `taken` are the offsets after those handed out since it was cleared."""
+    """
+    The lines of a file, decoded one by one; `taken` are the offsets after those handed out since it was cleared.
+
+    A line that cannot be right is handed out as far as it can be shown, and `wrong` says what is wrong with it.
+    """
 
     def __init__(self, file: IO[bytes], name: str, encoding: str, at: tuple[int, int], end: int) -> None:
         self.file, self.name, self.encoding, self.end = file, name, encoding, end
         self.offset, self.line = at
         self.taken: list[int] = []
         self.first = ""
+        self.wrong: str | None = None
         file.seek(self.offset)
 
     def __iter__(self) -> "Lines":
@@ -75,25 +86,46 @@ class Lines:
             raise StopIteration
         try:
             text = raw.decode(self.encoding)
-        except UnicodeDecodeError as exc:
-            raise Invalid(f"{self.name} line {self.line}: is not {self.encoding}", code="wrong_encoding") from exc
+        except UnicodeDecodeError:
+            self.wrong = f"is not {self.encoding}"
+            text = raw.decode(self.encoding, "backslashreplace")
+        if "\0" in text:
+            self.wrong = "holds a NUL byte"
+            text = text.replace("\0", "\\x00")
         if not self.taken:
             self.first = text
         self.taken.append(self.offset)
         return text
 
+    def clear(self) -> None:
+        """Begin a new row."""
+        self.taken.clear()
+        self.wrong = None
+
     def raw(self) -> bytes:
-        raw = self.file.readline(min(LINE_LIMIT, self.end - self.offset))
-        if len(raw) == LINE_LIMIT:
-            raise Invalid(f"{self.name} line {self.line + 1}: longer than {LINE_LIMIT} bytes; is this the right file?")
-        start, self.offset = self.offset, self.offset + len(raw)
+        """Give the next line; of one that is too long, the beginning."""
+        start = self.offset
+        raw = self.file.readline(min(LINE_LIMIT, self.end - start))
+        self.offset += len(raw)
         self.line += bool(raw)
+        if len(raw) == LINE_LIMIT and not raw.endswith(b"\n"):
+            self.wrong = f"longer than {LINE_LIMIT} bytes"
+            raw = raw[:_TEXT]
+            self._skip()
         return raw.removeprefix(_BOM) if start == 0 else raw
+
+    def _skip(self) -> None:
+        """Go to the end of the line."""
+        while self.offset < self.end:
+            more = self.file.readline(min(LINE_LIMIT, self.end - self.offset))
+            self.offset += len(more)
+            if not more or more.endswith(b"\n"):
+                return
 
     def back_to(self, offset: int, line: int) -> None:
         self.file.seek(offset)
         self.offset, self.line = offset, line
-        self.taken.clear()
+        self.clear()
 
 
 class _CsvRows:
@@ -115,7 +147,8 @@ class _CsvRows:
     def chunks(self, size: int) -> Iterator[Chunk]:
         read, bad, told = self.start.read, self.start.bad, 0
         records: list[bytes] = []
-        warnings = self._missing()
+        warnings, lines = self._missing(), self.lines
+        full = lines.offset + CHUNK_BYTES
         for row in self._rows():
             records.append(self._record(row) if isinstance(row, list) else row)
             read += 1
@@ -123,13 +156,13 @@ class _CsvRows:
                 bad, told = bad + 1, told + 1
                 if told <= _TOLD:
                     warnings.append(msgspec.json.decode(row)[0])
-            if len(records) >= size:
-                yield Chunk(records, self.lines.offset, self.lines.line, read, bad, warnings)
-                records, warnings = [], []
+            if len(records) >= size or lines.offset >= full:
+                yield Chunk(records, lines.offset, lines.line, read, bad, warnings)
+                records, warnings, full = [], [], lines.offset + CHUNK_BYTES
         if told > _TOLD:
             warnings.append(f"{self.name}: {told - _TOLD} more lines that do not fit")
-        if records or warnings or self.lines.offset != self.start.offset:
-            yield Chunk(records, self.lines.offset, self.lines.line, read, bad, warnings)
+        if records or warnings or lines.offset != self.start.offset:
+            yield Chunk(records, lines.offset, lines.line, read, bad, warnings)
 
     def _missing(self) -> list[str]:
         """Name the columns that the mapping uses and the file lacks, once a file."""
@@ -143,23 +176,25 @@ class _CsvRows:
         lines, width = self.lines, len(self.names)
         reader = parser(lines, self.how)
         while True:
-            lines.taken.clear()
+            lines.clear()
             line = lines.line + 1
+            row: list[str] | None
+            reason = "no CSV: a stray quote, a stray carriage return, or a value that is too long"
             try:
                 row = next(reader)
             except StopIteration:
                 return
             except csv.Error:
-                row, reason = None, "no CSV: a stray quote, a stray carriage return, or a value that is too long"
-            if row is not None and len(row) == width:
-                yield row
-                continue
-            if row is not None:
+                row = None
+            if row is not None and lines.wrong is None:
+                if len(row) == width:
+                    yield row
+                    continue
                 if not row:
                     continue
                 reason = f"{len(row)} values where the header has {width}"
-            text = lines.first.rstrip("\r\n")
-            if len(lines.taken) > 1:
+            reason, text = lines.wrong or reason, lines.first.rstrip("\r\n")
+            if len(lines.taken) > 1 and (row is None or len(row) != width):
                 self._runaway(line)
                 lines.back_to(lines.taken[0], line)
                 reader = parser(lines, self.how)
@@ -174,6 +209,8 @@ class _CsvRows:
 
 
 def parser(lines: Iterator[str], how: Format) -> Any:
+    if csv.field_size_limit() < LINE_LIMIT:
+        csv.field_size_limit(LINE_LIMIT)
     if not how.quotechar:
         return csv.reader(lines, delimiter=how.delimiter, quoting=csv.QUOTE_NONE, strict=True)
     return csv.reader(lines, delimiter=how.delimiter, quotechar=how.quotechar, strict=True)
@@ -190,6 +227,9 @@ def _header(file: IO[bytes], name: str, how: Format, end: int) -> tuple[list[str
             names = [cell.strip() for cell in next(parser(lines, how), [])]
         except csv.Error as exc:
             raise Invalid(f"{name} line 1: the header cannot be read; check quotechar and line ends") from exc
+        if lines.wrong is not None:
+            hint = "it looks like UTF-16; have it written as UTF-8" if "NUL" in lines.wrong else "is this the header?"
+            raise Invalid(f"{name} line 1: {lines.wrong}; {hint}", code="wrong_encoding")
         first = (lines.offset, lines.line)
     names = [cell or f"column_{i}" for i, cell in enumerate(names, 1)]
     twice = [i for i, cell in enumerate(names, 1) if cell in names[: i - 1]]
@@ -216,38 +256,58 @@ class _NdjsonLines:
         while lines.offset < lines.end:
             records: list[bytes] = []
             warnings: list[str] = []
-            at = lines.line
+            wrong: dict[int, str] = {}
             numbers: list[int] = []
-            while len(records) < size and (raw := lines.raw()):
-                if not raw.endswith(b"\n") and not _is_object(raw):
+            at, full = lines.line, lines.offset + CHUNK_BYTES
+            while len(records) < size and lines.offset < full and (raw := lines.raw()):
+                if not raw.endswith(b"\n") and lines.wrong is None and not _is_object(raw):
                     lines.back_to(lines.offset - len(raw), lines.line - 1)
                     lines.end = lines.offset
                     warnings.append(f"{self.name} line {lines.line + 1}: not finished; it waits for the next pull")
                     break
                 text = raw.strip()
                 if text:
-                    records.append(text if self.utf8 else text.decode(self.encoding).encode())
+                    records.append(self._as_utf8(text, wrong, len(records)))
                     numbers.append(lines.line)
-            records, wrong = self._checked(records, numbers)
-            read, bad = read + len(records), bad + len(wrong)
-            if lines.line != at or warnings:
-                yield Chunk(records, lines.offset, lines.line, read, bad, [*warnings, *wrong[:_TOLD]])
+                lines.clear()
+            records, told = self._checked(records, numbers, wrong)
+            read, bad = read + len(records), bad + len(told)
+            if lines.line == at and not warnings:
+                return  # the file ends before its size: it was cut while it was read
+            yield Chunk(records, lines.offset, lines.line, read, bad, [*warnings, *told[:_TOLD]])
 
-    def _checked(self, records: list[bytes], numbers: Sequence[int]) -> tuple[list[bytes], list[str]]:
+    def _as_utf8(self, text: bytes, wrong: dict[int, str], index: int) -> bytes:
+        if self.lines.wrong is not None:
+            wrong[index] = self.lines.wrong
+        elif not text.isascii():
+            try:
+                decoded = text.decode(self.encoding)
+                return text if self.utf8 else decoded.encode()
+            except UnicodeDecodeError:
+                wrong[index] = f"is not {self.encoding}"
+        return text
+
+    def _checked(
+        self, records: list[bytes], numbers: Sequence[int], wrong: dict[int, str]
+    ) -> tuple[list[bytes], list[str]]:
         """Put complaints in place of lines that are no JSON objects."""
-        try:
-            found = _Raws.decode(b"[" + b",".join(records) + b"]")
-            if len(found) == len(records) and all(record[:1] == b"{" for record in records):
-                return records, []
-        except (msgspec.DecodeError, UnicodeError):
-            pass
-        wrong: list[str] = []
+        if not wrong and _are_objects(records):
+            return records, []
+        told: list[str] = []
         for i, record in enumerate(records):
-            if not _is_object(record):
-                reason = "not a JSON object"
-                wrong.append(f"{self.name} line {numbers[i]}: {reason}")
-                records[i] = complaint(self.name, numbers[i], reason, record.decode("utf-8", "replace"))
-        return records, wrong
+            if i in wrong or not _is_object(record):
+                reason = wrong.get(i, "not a JSON object")
+                told.append(f"{self.name} line {numbers[i]}: {reason}")
+                records[i] = complaint(self.name, numbers[i], reason, record.decode("utf-8", "backslashreplace"))
+        return records, told
+
+
+def _are_objects(records: Sequence[bytes]) -> bool:
+    try:
+        found = _Raws.decode(b"[" + b",".join(records) + b"]")
+    except (msgspec.DecodeError, UnicodeError):
+        return False
+    return len(found) == len(records) and all(record[:1] == b"{" for record in records)
 
 
 def _is_object(raw: bytes) -> bool:
@@ -256,61 +316,3 @@ def _is_object(raw: bytes) -> bool:
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeError):
         return False
     return True
-
-
-def verify(file: IO[bytes], name: str, encoding: str, start: Chunk, end: int) -> None:
-    """
-    Read the bytes once to see that they are in the encoding, before any row is handed on.
-
-    Raises Invalid naming file, line, byte and what to set. Text in UTF-8 that is to be read as latin-1 or cp1252
-    would not fail by itself; it is told by its form.
-    """
-    own, utf8 = _Checker(encoding), _Checker("utf-8")
-    at, line = start.offset, start.line + 1
-    file.seek(at)
-    while True:
-        block = file.read(min(end - at, 1 << 20))
-        wrong = own.feed(block)
-        if wrong is not None:
-            spot = line + block[: max(wrong, 0)].count(b"\n")
-            raise Invalid(
-                f"{name} line {spot}, byte {at + wrong + 1}: is not {encoding}; {_suggested(file, encoding)}",
-                code="wrong_encoding",
-            )
-        utf8.feed(block)
-        if not block:
-            break
-        at, line = at + len(block), line + block.count(b"\n")
-    if encoding != "utf-8" and utf8.fine and utf8.beyond_ascii:
-        raise Invalid(f'{name}: its text is UTF-8, not {encoding}; set encoding = "utf-8"', code="wrong_encoding")
-
-
-def _suggested(file: IO[bytes], encoding: str) -> str:
-    file.seek(0)
-    if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-        return "it looks like UTF-16; have it written as UTF-8"
-    if encoding != "utf-8":
-        return 'set encoding = "latin-1", or "utf-8"'
-    return 'set encoding = "cp1252" (Windows) or "latin-1"'
-
-
-class _Checker:
-    """Says whether bytes that come block by block are in an encoding."""
-
-    def __init__(self, encoding: str) -> None:
-        import codecs
-
-        self.decode = codecs.getincrementaldecoder(encoding)().decode
-        self.fine, self.beyond_ascii = True, False
-
-    def feed(self, block: bytes) -> int | None:
-        """Give the place of the first wrong byte in the block (below 0: in the one before), or None; b"" ends it."""
-        if not self.fine:
-            return None
-        self.beyond_ascii = self.beyond_ascii or not block.isascii()
-        try:
-            self.decode(block, not block)
-        except UnicodeDecodeError as exc:
-            self.fine = False
-            return exc.start - (len(exc.object) - len(block))
-        return None

@@ -15,6 +15,7 @@ from hub import (
     Invalid,
     MappingError,
     NotFound,
+    NotSent,
     Outcome,
     Refused,
     Unknown,
@@ -22,8 +23,10 @@ from hub import (
 )
 from hub_legacy.acks import Acks
 from hub_legacy.database import Known
-from hub_legacy.handover import checked_name, content_of, handed_over, receipt_of
+from hub_legacy.folder import Folder
+from hub_legacy.handover import checked_name, content_of, handed_over, is_pending, receipt_of
 from hub_legacy.options import is_files
+from hub_legacy.places import Place
 from hub_legacy.statements import bound, condition
 from hub_legacy.values import same, shown
 
@@ -230,13 +233,13 @@ class Handover(LegacyVerb):
     def do(self) -> Outcome:
         name, folder = checked_name(self.verb.file or ""), self.connector.folder(self.where)
         content = content_of(name, self.verb.set, folder.config.encoding, folder.config.delimiter)
-        if not folder.path.is_dir():
-            raise Invalid(f"folder: there is no folder {folder.path.name} at that path")
+        if not self._is_there(folder):
+            raise Invalid(f"folder: there is no folder {folder.place.label} at that path")
         if not self.own(self.verb.set) and self.call.run_id not in name and self.call.key not in name:
             raise MappingError(f"{self.where}: the file's name or a column must hold run.id or run.key")
         self.check_ack()
         self.call.sending({"method": "FILE", "url": f"folder:{name}", "body": dict(self.verb.set)})
-        handed_over(folder.path, name, content)
+        handed_over(folder.place, name, content)
         outcome = self.settled(self._made(name))
         return outcome if self.acks is not None else replace(outcome, status="unknown")
 
@@ -245,11 +248,27 @@ class Handover(LegacyVerb):
         said = self.said(self._made(name))
         if said is not None:
             return said
-        if (folder.path / name).exists():
+        content = content_of(name, self.verb.set, folder.config.encoding, folder.config.delimiter)
+        try:
+            return self._traces(folder.place, name, content)
+        except OSError as exc:
+            return CannotTell(f"the folder cannot be read now ({type(exc).__name__})")
+
+    def _traces(self, place: Place, name: str, content: bytes) -> Answer:
+        """Say what the files in the folder prove."""
+        if place.content(name) is not None:
             return CannotTell("the file lies there; the system has not taken it, or has not said so")
-        if receipt_of(folder.path, name).exists():
+        if is_pending(place, name, content):
+            return Absent()
+        if place.content(receipt_of(name)) is not None:
             return CannotTell("the system has taken the file and has not said what became of it")
-        return Absent() if folder.path.is_dir() else CannotTell("the folder is not there")
+        return Absent() if place.is_there() else CannotTell("the folder is not there")
+
+    def _is_there(self, folder: Folder) -> bool:
+        try:
+            return folder.place.is_there()
+        except OSError as exc:
+            raise NotSent(f"{self.where}: the folder cannot be reached now ({type(exc).__name__})") from exc
 
     def _made(self, name: str) -> Outcome:
         return self.outcome(Effect("file", name, "create", after=dict(self.verb.set)))
