@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 _FROM = {
     "hub.connector": (
         "Absent", "Ack", "Call", "CannotTell", "Change", "Checked", "Connector", "ConnectorConfig", "Effect", "Field",
-        "Found", "Limit", "Outcome", "Page", "Stream", "Target", "Verb", "act", "fetch", "find", "pull", "webhook",
+        "Found", "Limit", "Outcome", "Page", "Stream", "Target", "Verb", "act", "fetch", "find", "follow", "pull",
+        "webhook",
     ),
     "hub.actions": (
         "Action", "AgentHandoff", "CreditGrant", "CustomerLookup", "CustomerUpdate", "On", "OrderGet", "OrderTrack",
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from hub.connector import act as act
     from hub.connector import fetch as fetch
     from hub.connector import find as find
+    from hub.connector import follow as follow
     from hub.connector import pull as pull
     from hub.connector import webhook as webhook
     from hub.errors import ConfigError as ConfigError

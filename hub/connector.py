@@ -1,9 +1,9 @@
 """
 The contract that a connector author reads: what a connector is, what it yields, and what it answers.
 
-A connector is a class that speaks to one kind of system. Its methods carry marks (`@pull`, `@fetch`, `@act`, `@find`,
-`@webhook`); what a connection can do is derived from them. Nothing here imports the rest of the hub but the errors,
-the verbs and the nouns.
+A connector is a class that speaks to one kind of system. Its methods carry marks (`@pull`, `@fetch`, `@follow`, `@act`,
+`@find`, `@webhook`); what a connection can do is derived from them. Nothing here imports the rest of the hub but the
+errors, the verbs and the nouns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,9 +56,10 @@ class Page:
 
     Either `body` (bytes of a JSON document; `at` is the path of the list in it, "@" for the document itself) or
     `records` (dicts, or bytes of one JSON object each; a list `[reason, text]` stands for a line that is no record, and
-    becomes a reject with that reason). `deleted` are ids the vendor says are gone. `observed_at` is
-    set where the records carry no time of their own. `complete=True` only where this page proves that a full scan of
-    the stream closed. `cursor` comes from the response, never from a clock; None keeps the stored one.
+    becomes a reject with that reason). `deleted` are ids the vendor says are gone, `merged` those that it joined into
+    another record of the stream: they are gone too, and the other one, their value here, answers for them.
+    `observed_at` is set where the records carry no time of their own. `complete=True` only where this page proves that
+    a full scan of the stream closed. `cursor` comes from the response, never from a clock; None keeps the stored one.
     """
 
     body: bytes | None = None
@@ -66,6 +67,7 @@ class Page:
     records: Sequence[dict[str, Any] | bytes] | None = None
     cursor: str | None = None
     deleted: Sequence[str] = ()
+    merged: Mapping[str, str] = field(default_factory=dict)
     observed_at: datetime | None = None
     complete: bool = False
     warnings: Sequence[str] = ()
@@ -222,7 +224,7 @@ class Limit:
 class Mark:
     """What a marked method is for; `idempotency` and `deletes` belong to `act` and `pull`."""
 
-    role: Literal["pull", "fetch", "act", "find", "webhook"]
+    role: Literal["pull", "fetch", "follow", "act", "find", "webhook"]
     name: str
     method: str
     deletes: Deletes = "none"
@@ -252,6 +254,16 @@ def pull(stream: str, *, deletes: Deletes = "none") -> Callable[[F], F]:
 def fetch(stream: str) -> Callable[[F], F]:
     """Mark `method(self, stream, ids) -> Page`: these records as they are now; ids that are gone go into `deleted`."""
     return _mark("fetch", stream)
+
+
+def follow(stream: str) -> Callable[[F], F]:
+    """
+    Mark `method(self, stream, known) -> Mapping[str, str]`: which customers live on in another record, and in which.
+
+    Only where the system merges without saying so (else use `Page.merged`). `known` are ids of records that a page
+    shows archived, each with the e-mail address that it had until then.
+    """
+    return _mark("follow", stream)
 
 
 def act(action: type[Action] | Literal["*"], *, idempotency: Idempotency) -> Callable[[F], F]:

@@ -7,15 +7,16 @@ The cursor is the truth: whatever stops a pull, the next one goes on behind the 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from hub.config import since_time
 from hub.connections import Connection, wall
 from hub.connector import Mark, Page, Stream
-from hub.errors import ConfigError, HubError, NotFound, Temporary, Unauthorized, Unsupported
-from hub.ingest import Counts, PageCommit, ingest
+from hub.errors import ConfigError, HubError, Invalid, NotFound, Temporary, Unauthorized, Unsupported
+from hub.ingest import Counts, PageCommit, archived, ingest
+from hub.mapping import MappedPage
 from hub.store import Store, clock, cursors
 
 log = logging.getLogger("hub.sync")
@@ -148,7 +149,17 @@ class _Pull:
         mark = type(self.connection.connector).mark("pull", self.stream)
         if mark is None:
             raise NotFound(f"{self.connection.name}: the connector has no stream {self.stream}; see its README")
-        cursor, scan, fresh = self._start(mark, full)
+        try:
+            return self._passed(mark, self._start(mark, full))
+        except Invalid as exc:
+            if exc.error_code != "bad_cursor":
+                raise
+            self._warn((f"{exc.message}; the stream is read from its beginning",))
+        return self._passed(mark, (None, self._anew(mark, self._position()), True))
+
+    def _passed(self, mark: Mark, start: tuple[str | None, cursors.Scan | None, bool]) -> str | None:
+        """Read pages from where it was decided to begin; give the fuse that blew, or None."""
+        cursor, scan, fresh = start
         guard, fuse = _Guard(cursor), None
         for page, read_at in self._walled(mark, cursor):
             guard.check(self.connection.name, self.stream, page)
@@ -165,15 +176,21 @@ class _Pull:
         A stream whose deletions show in a scan is watched from the start of every pull, for the connector may fall
         back to a full list by itself.
         """
-        with self.store.read() as tx:
-            at = cursors.position(tx, self.connection.name, self.stream)
-        # later than any page before, even within a millisecond or when the clock went back
-        now, sweeps = max(clock.millis(clock.now()), (at.read_at or 0) + 1), mark.deletes == "scan"
-        if at.scan is not None and (not full or now - at.scan < RESUME_WITHIN_MS):
-            return at.cursor, cursors.Scan(at.scan, sweeps), False
+        at = self._position()
+        anew = self._anew(mark, at)
+        if at.scan is not None and (not full or anew.began_at - at.scan < RESUME_WITHIN_MS):
+            return at.cursor, cursors.Scan(at.scan, anew.sweeps), False
         if full:
-            return None, cursors.Scan(now, sweeps), True
-        return at.cursor or None, cursors.Scan(now, sweeps) if sweeps else None, False
+            return None, anew, True
+        return at.cursor or None, anew if anew.sweeps else None, False
+
+    def _position(self) -> cursors.Position:
+        with self.store.read() as tx:
+            return cursors.position(tx, self.connection.name, self.stream)
+
+    def _anew(self, mark: Mark, at: cursors.Position) -> cursors.Scan:
+        """Name a full pass: later than any page before, even within a millisecond or when the clock went back."""
+        return cursors.Scan(max(clock.millis(clock.now()), (at.read_at or 0) + 1), mark.deletes == "scan")
 
     def _walled(self, mark: Mark, cursor: str | None) -> Iterator[tuple[Page, datetime]]:
         method = getattr(self.connection.connector, mark.method)
@@ -229,14 +246,15 @@ def _whole(page: Any) -> Page | None:
         return None
     if not isinstance(page, Page) or not isinstance(page.cursor, str | None):
         raise TypeError("expected a Page with a cursor of str or None")
-    if not all(isinstance(id, str) for id in page.deleted):
-        raise TypeError("expected Page.deleted of str")
-    "".join([*page.deleted, page.cursor or ""]).encode()  # half a surrogate pair could not be stored
+    named = [*page.deleted, *page.merged, *page.merged.values()]
+    if not all(isinstance(id, str) for id in named):
+        raise TypeError("expected Page.deleted and Page.merged of str")
+    "".join([*named, page.cursor or ""]).encode()  # half a surrogate pair could not be stored
     return page
 
 
 def _has_records(page: Page) -> bool:
-    return page.body is not None or bool(page.records) or bool(page.deleted)
+    return page.body is not None or bool(page.records) or bool(page.deleted) or bool(page.merged)
 
 
 def _stream(connection: Connection, name: str) -> Stream:
@@ -244,15 +262,27 @@ def _stream(connection: Connection, name: str) -> Stream:
     return connection.mapping.stream(name, since=since_time(since, clock.now()) if since else None)
 
 
+def _followed(store: Store, connection: Connection, stream: str, page: Page, mapped: MappedPage) -> Page:
+    """Ask the connector which of the customers that a page shows archived live on in another record."""
+    method = connection.connector.method("follow", stream)
+    known = archived(store, connection.name, mapped) if method else {}
+    if method is None or not known:
+        return page
+    with wall(f"{connection.name} {stream}"):
+        followed = replace(page, merged={**page.merged, **method(_stream(connection, stream), known)})
+        _whole(followed)
+    return followed
+
+
 def _commit(store: Store, connection: Connection, stream: str, read: _Read, *, advance: bool = True) -> Counts:
-    mapping = connection.mapping
+    mapping, mapped = connection.mapping, connection.mapping.map_page(stream, read.page)
     return ingest(
         store,
         PageCommit(
             connection=connection.name,
             stream=stream,
-            mapped=mapping.map_page(stream, read.page),
-            page=read.page,
+            mapped=mapped,
+            page=_followed(store, connection, stream, read.page, mapped),
             read_at=read.read_at,
             revision=mapping.revision,
             cursor=read.page.cursor,

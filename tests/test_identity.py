@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hub import reads
 from hub.connector import Page
 from hub.identity import Group, Member, golden, partition
 from hub.identity.rules import COMMON, name_key, proves
@@ -16,7 +17,7 @@ from hub.ingest import PageCommit, ingest
 from hub.mapping import Source, compile_mapping
 from hub.records import birth_id
 from hub.store import Store
-from tests.stores import wipe
+from tests.stores import unwatch, watch, wipe
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MAPPING = compile_mapping(
@@ -38,7 +39,7 @@ custom.vip    = { from = "vip", as = "bool" }
 
 [people.fields.status]
 from   = "status"
-values = { on = "active", off = "suspended" }
+values = { on = "active", off = "suspended", gone = "archived" }
 
 [companies]
 kind = "account"
@@ -54,6 +55,12 @@ key  = "id"
 [orders.fields]
 number = "no"
 note   = "note"
+
+[cases]
+kind = "ticket"
+key  = "id"
+[cases.fields]
+subject = "subject"
 """,
         "mappings/people.toml",
     )
@@ -68,10 +75,15 @@ class Hub:
         self.store, self.minute = store, 0
 
     def put(
-        self, connection: str, *records: dict[str, Any], stream: str = "people", deleted: tuple[str, ...] = ()
+        self,
+        connection: str,
+        *records: dict[str, Any],
+        stream: str = "people",
+        deleted: tuple[str, ...] = (),
+        merged: dict[str, str] | None = None,
     ) -> None:
         self.minute += 1
-        page = Page(records=list(records), deleted=deleted)
+        page = Page(records=list(records), deleted=deleted, merged=merged or {})
         read_at = NOON + timedelta(minutes=self.minute)
         mapped, revision = MAPPING.map_page(stream, page), MAPPING.revision
         ingest(
@@ -364,6 +376,74 @@ def test_history_does_not_matter(hub: Hub, people: list[Any], data: st.DataObjec
     assert states[0] == states[1]
 
 
+def answer(hub: Hub, kind: str, remote_id: str, table: str = "people") -> dict[str, Any]:
+    """Give what the id that a record of the crm was born with answers now."""
+    body = reads.get(hub.store, kind, born("crm", remote_id, table, kind))
+    assert body is not None
+    return json.loads(body)  # type: ignore[no-any-return]
+
+
+def test_a_merged_id_keeps_answering_with_the_survivor(hub: Hub) -> None:
+    hub.put("crm", person("1", "Ada Lovelace", "ada@x.example"), person("2", "A. Lovelace", "al@y.example"))
+    hub.put("pay", person("cus_1", "Ada", "al@y.example"))
+    before = answer(hub, "customer", "1")["id"]
+    hub.put("crm", merged={"2": "1"})
+    assert hub.groups() == {together("crm:1", "crm:2", "pay:cus_1")}, "what was the loser's is the survivor's"
+    found, asked = answer(hub, "customer", "1"), answer(hub, "customer", "2")
+    assert (asked["merged_from"], asked["id"], asked["remote_id"]) == (born("crm", "2"), found["id"], "1")
+    assert [one["connection"] for one in found["connections"]] == ["crm", "pay"], "the loser is no source any more"
+    assert "deleted_at" not in found
+    assert before in (found["id"], found.get("merged_from"))
+    assert {into for _, into in hub.changes()["merged"]} == {found["id"]}
+    assert born("crm", "2") != found["id"], "the id of a loser is nobody's any more"
+
+
+def test_a_merge_is_told_once_and_may_come_before_the_survivor(hub: Hub) -> None:
+    hub.put("crm", person("2", "A. Lovelace", "al@y.example"))
+    hub.put("crm", merged={"2": "1", "77": "1"})
+    assert hub.shown() == []
+    hub.put("crm", person("1", "Ada Lovelace", "ada@x.example"))
+    assert answer(hub, "customer", "2")["remote_id"] == "1"
+    with hub.store.write() as tx:
+        watch(tx)
+    hub.put("crm", merged={"2": "1", "77": "1"})
+    with hub.store.write() as tx:
+        touched = {row[0] for row in tx.execute("SELECT what FROM touched").fetchall()}
+        unwatch(tx)
+    assert touched <= {"UPDATE cursor", "INSERT cursor"}
+
+
+def test_merges_that_follow_each_other_end_at_the_last_survivor(hub: Hub) -> None:
+    hub.put("crm", *(person(str(n), f"Person {n}", f"p{n}@x.example") for n in range(4)))
+    for loser, survivor in (("0", "1"), ("1", "2"), ("2", "3")):
+        hub.put("crm", merged={loser: survivor})
+    assert {answer(hub, "customer", str(n))["remote_id"] for n in range(4)} == {"3"}
+    assert [one["display_name"] for one in hub.shown()] == ["Person 3"]
+
+
+def test_a_loser_that_comes_back_stands_for_itself_again(hub: Hub) -> None:
+    hub.put("crm", person("1", "Ada Lovelace", "ada@x.example"), person("2", "Ben Both", "ben@y.example"))
+    hub.put("crm", merged={"2": "1"})
+    hub.put("crm", person("2", "Ben Both", "ben@y.example", status="gone"))
+    assert answer(hub, "customer", "2")["remote_id"] == "1", "that it is archived is no news"
+    hub.put("crm", person("2", "Ben Both", "ben@y.example"))
+    assert hub.groups() == {together("crm:1"), together("crm:2")}
+    assert "merged_from" not in answer(hub, "customer", "2")
+
+
+def test_organisations_and_tickets_that_were_merged_answer_too(hub: Hub) -> None:
+    hub.put("crm", {"id": "1", "name": "Acme"}, {"id": "2", "name": "Acme Ltd", "domains": ["acme.example"]},
+            stream="companies")  # fmt: skip
+    hub.put("crm", stream="companies", merged={"2": "1"})
+    assert answer(hub, "account", "2", "companies")["name"] == "Acme"
+    hub.put("crm", {"id": "1", "subject": "Late"}, {"id": "2", "subject": "Later"}, stream="cases")
+    hub.put("crm", stream="cases", merged={"2": "1"})
+    found = answer(hub, "ticket", "2", "cases")
+    assert (found["subject"], found["merged_from"]) == ("Late", born("crm", "2", "cases", "ticket"))
+    hub.put("crm", {"id": "2", "subject": "Later"}, stream="cases")
+    assert answer(hub, "ticket", "2", "cases")["subject"] == "Later"
+
+
 members = st.lists(
     st.builds(
         Member,
@@ -376,6 +456,7 @@ members = st.lists(
             tuple
         ),
         name=st.sampled_from(["Ada", "Ben", None]),
+        into=st.none(),
     ),
     unique_by=(lambda m: m.rid, lambda m: m.birth),
     max_size=14,
@@ -399,6 +480,19 @@ def test_every_record_is_in_one_group_named_by_its_smallest_birth_id_with_a_reas
     for group in groups:
         assert group.id == min(m.birth for m in group.members)
         assert (set(group.reasons) == {m.rid for m in group.members}) == (len(group.members) > 1)
+
+
+@given(members=members, data=st.data())
+def test_what_a_vendor_merged_is_one_under_the_id_of_a_survivor(members: list[Member], data: st.DataObject) -> None:
+    rids = [member.rid for member in members]
+    merged = [m._replace(into=data.draw(st.sampled_from([None, *rids]))) for m in members]
+    groups = partition(merged, "customer")
+    assert as_sets(groups) == as_sets(partition(data.draw(st.permutations(merged)), "customer"))
+    home = {member.rid: group for group in groups for member in group.members}
+    assert all(home[m.rid] is home[m.into] for m in merged if m.into is not None)
+    for group in groups:
+        standing = [m.birth for m in group.members if m.into is None]
+        assert group.id == min(standing or [m.birth for m in group.members])
 
 
 @given(members=members)

@@ -24,7 +24,9 @@ CODES: dict[str, Code] = {
     "approval_expired": Code(409, "The approval came too late, or nobody answered", "ask anew under a new key"),
     "asker_gone": Code(403, "Who asked no longer has a valid key", "ask with a valid key"),
     "audit_busy": Code(503, "What would be shown cannot be written to the audit now", _WAIT),
-    "bad_cursor": Code(422, "A stored cursor cannot be read", "run a full sync of that stream"),
+    "bad_cursor": Code(
+        422, "A stored cursor cannot be read", "nothing: the next sync reads that stream from its beginning"
+    ),
     "canceled": Code(409, "The run was taken back while it waited", "ask anew under a new key"),
     "closing_not_allowed": Code(422, "The system does not close tickets this way", "set another status"),
     "config_error": Code(500, "The configuration is wrong", "an operator changes the configuration"),

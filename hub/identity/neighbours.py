@@ -17,6 +17,8 @@ _COLUMNS = """r.rid, r.source_id, r.remote_id, r.entity_id, r.email, r.number, r
 _FROM = "FROM record AS r LEFT JOIN link AS l ON l.rid = r.rid"
 _BY_RID = f"SELECT {_COLUMNS} {_FROM} WHERE r.rid IN {ANY}"
 _BY_ENTITY = f"SELECT {_COLUMNS} {_FROM} WHERE r.entity_id IN {ANY}"
+_MERGED = f"SELECT rid, value FROM match_key WHERE kind = 'merge' AND rid IN {ANY}"  # noqa: S608
+_MERGED_INTO = f"SELECT rid FROM match_key WHERE kind = 'merge' AND value IN {ANY}"  # noqa: S608
 _BY_REMOTE = f"""
 SELECT {_COLUMNS} FROM {EACH} AS wanted
 CROSS JOIN state AS s ON s.source_id = ? AND s.remote_id = wanted.value
@@ -58,10 +60,13 @@ class Stored:
     connection: str = ""
     connector: str | None = None
     shared: tuple[str, ...] = ()
+    merged: str | None = None
+    """The key (`source:remote_id`) of the record that its vendor merged it into."""
 
-    @property
-    def member(self) -> Member:
-        return Member(self.rid, self.connection, self.remote_id, self.birth, self.external_ref, self.shared, self.name)
+    def member(self, into: int | None) -> Member:
+        return Member(
+            self.rid, self.connection, self.remote_id, self.birth, self.external_ref, self.shared, self.name, into
+        )
 
 
 @dataclass
@@ -76,10 +81,13 @@ class Neighbourhood:
     asked: dict[str, set[str]] = field(default_factory=dict)
     met: set[int] = field(default_factory=set)
     claimed: set[str] = field(default_factory=set)
+    survivors: dict[str, int] = field(default_factory=dict)
+    merges: bool | None = None
 
     def involved(self) -> list[Member]:
         """Give the records that have anything to do with another; the rules need not look at the rest."""
-        return [one.member for one in self.stored.values() if not self._alone(one)]
+        found = (one for one in self.stored.values() if not self._alone(one))
+        return [one.member(self.survivors.get(one.merged) if one.merged else None) for one in found]
 
     def lonely(self) -> list[Stored]:
         """Give the records that share nothing with any other and never did."""
@@ -88,6 +96,7 @@ class Neighbourhood:
     def _alone(self, one: Stored) -> bool:
         return (
             one.reason is None
+            and one.merged is None
             and one.external_ref is None
             and one.rid not in self.met
             and one.remote_id not in self.claimed
@@ -101,7 +110,8 @@ def values_of(tx: Tx, kind: str, rids: Iterable[int]) -> set[str]:
     rows = tx.execute(f"SELECT email, number, external_ref FROM record WHERE rid IN {ANY}", (wanted,))  # noqa: S608
     found = {value for row in rows for value in row if value}
     if kind == "account":
-        found |= {row[0] for row in tx.execute(f"SELECT value FROM match_key WHERE rid IN {ANY}", (wanted,))}  # noqa: S608
+        sql = f"SELECT value FROM match_key WHERE kind = 'account' AND rid IN {ANY}"  # noqa: S608
+        found |= {row[0] for row in tx.execute(sql, (wanted,))}
     return found
 
 
@@ -116,7 +126,8 @@ def gather(tx: Tx, sources: Sources, kind: str, rids: Iterable[int], *, former: 
         names = claimed | {one.remote_id for one in frontier} | {one.birth for one in frontier}
         linked = {one.entity_id for one in frontier if one.reason is not None}
         values = {value for one in frontier for value in one.shared if proves(kind, value)}
-        frontier = _shared(hood, values) + _claims(hood, names) + _named(hood, claimed) + _entities(hood, linked)
+        found = _shared(hood, values) + _claims(hood, names) + _named(hood, claimed) + _entities(hood, linked)
+        frontier = found + _survivors(hood, frontier) + _losers(hood, frontier)
     return hood
 
 
@@ -133,9 +144,10 @@ def _take(hood: Neighbourhood, rows: Iterable[Any]) -> list[Stored]:
     made = [Stored(*row) for row in rows if row[0] not in hood.stored]
     fresh = {one.rid: one for one in made}
     hood.stored |= fresh
+    _note_merged(hood, fresh)
     domains: dict[int, list[str]] = {}
     if hood.kind == "account" and fresh:
-        sql = f"SELECT rid, value FROM match_key WHERE rid IN {ANY} ORDER BY value"  # noqa: S608
+        sql = f"SELECT rid, value FROM match_key WHERE kind = 'account' AND rid IN {ANY} ORDER BY value"  # noqa: S608
         for rid, value in hood.tx.execute(sql, (array(fresh),)):
             domains.setdefault(rid, []).append(value)
     for one in fresh.values():
@@ -203,3 +215,36 @@ def _named(hood: Neighbourhood, values: set[str]) -> list[Stored]:
 def _entities(hood: Neighbourhood, ids: set[str]) -> list[Stored]:
     wanted = _ask(hood, "entity", ids)
     return [] if wanted is None else _take(hood, hood.tx.execute(_BY_ENTITY, (wanted,)))
+
+
+def _note_merged(hood: Neighbourhood, fresh: dict[int, Stored]) -> None:
+    """Say of records that are gone which ones their vendor merged into another."""
+    gone = [rid for rid, one in fresh.items() if one.deleted_at is not None]
+    if gone:
+        for rid, value in hood.tx.execute(_MERGED, (array(gone),)):
+            fresh[rid].merged = value
+
+
+def _survivors(hood: Neighbourhood, frontier: Iterable[Stored]) -> list[Stored]:
+    """Find the records that these were merged into: of the table, or of another of its stream."""
+    found: list[Stored] = []
+    for value in {one.merged for one in frontier if one.merged} - hood.survivors.keys():
+        source_id, _, remote_id = value.partition(":")
+        for source in hood.sources.siblings(int(source_id)):
+            rows = hood.tx.execute(_BY_REMOTE, (array([remote_id]), source.id)).fetchall()
+            for row in rows if source.kind == hood.kind else ():
+                hood.survivors.setdefault(value, row[0])
+                hood.met.add(row[0])
+                found += _take(hood, [row])
+    return found
+
+
+def _losers(hood: Neighbourhood, frontier: Iterable[Stored]) -> list[Stored]:
+    """Find the records that were merged into these."""
+    if hood.merges is None:
+        hood.merges = hood.tx.execute("SELECT 1 FROM match_key WHERE kind = 'merge' LIMIT 1").fetchone() is not None
+    if not hood.merges:
+        return []
+    keys = [f"{source.id}:{one.remote_id}" for one in frontier for source in hood.sources.siblings(one.source_id)]
+    rids = [row[0] for row in hood.tx.execute(_MERGED_INTO, (array(keys),))] if keys else []
+    return _take(hood, hood.tx.execute(_BY_RID, (array(rids),))) if rids else []

@@ -1,9 +1,9 @@
 """
 The rules, as a pure function from records to groups.
 
-Explicit ids join by themselves; an equal e-mail address (domain of an account, number of an order) joins unless
-explicit ids differ, unless too many share it, and within one connection only where names agree. When in doubt: two
-entities.
+What a vendor merged is one, and explicit ids join by themselves; an equal e-mail address (domain of an account, number
+of an order) joins unless explicit ids differ, unless too many share it, and within one connection only where names
+agree. When in doubt: two entities.
 """
 
 import re
@@ -36,7 +36,7 @@ class Member(NamedTuple):
     A record as the rules see it.
 
     `birth` is the id its own entity would have, `external_ref` the explicit id it carries, `shared` what it may share
-    with others (e-mail address, domains, order number).
+    with others (e-mail address, domains, order number), `into` the rid of the record that its vendor merged it into.
     """
 
     rid: int
@@ -46,11 +46,16 @@ class Member(NamedTuple):
     external_ref: str | None = None
     shared: tuple[str, ...] = ()
     name: str | None = None
+    into: int | None = None
 
 
 @dataclass
 class Group:
-    """Records that are one entity. `id` is the smallest birth id; `reasons` says per record why it is here."""
+    """
+    Records that are one entity; `reasons` says per record why it is here.
+
+    `id` is the smallest birth id of those that were not merged away at their vendor's.
+    """
 
     id: str
     members: list[Member]
@@ -66,6 +71,7 @@ def partition(members: Iterable[Member], kind: str, *, common: frozenset[str] = 
     """
     ordered = sorted(members, key=lambda member: member.birth)
     joined = _Joined(ordered)
+    _by_merges(joined)
     _by_explicit_ids(joined, common)
     _by_shared_values(joined, kind, common)
     return joined.groups()
@@ -139,9 +145,22 @@ class _Joined:
         for member in self.members:
             found.setdefault(self.root(member), []).append(member)
         return [
-            Group(members[0].birth, members, {m.rid: self.reasons[m.rid] for m in members if m.rid in self.reasons})
+            Group(_id(members), members, {m.rid: self.reasons[m.rid] for m in members if m.rid in self.reasons})
             for members in found.values()
         ]
+
+
+def _id(members: list[Member]) -> str:
+    here = {member.rid for member in members}
+    return next((member.birth for member in members if member.into not in here), members[0].birth)
+
+
+def _by_merges(joined: _Joined) -> None:
+    """Follow what the vendors themselves have merged, whatever the records say."""
+    by_rid = {member.rid: member for member in joined.members}
+    for member in joined.members:
+        if member.into in by_rid:
+            joined.join(by_rid[member.into], member, "merged")
 
 
 def _by_explicit_ids(joined: _Joined, common: frozenset[str]) -> None:

@@ -5,5 +5,6 @@ Pulls, webhooks and fetch-after-write all come through `ingest`, so what they le
 """
 
 from hub.ingest.commit import Counts, PageCommit, TableCounts, ingest
+from hub.ingest.merged import archived
 
-__all__ = ["Counts", "PageCommit", "TableCounts", "ingest"]
+__all__ = ["Counts", "PageCommit", "TableCounts", "archived", "ingest"]

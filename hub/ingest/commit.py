@@ -11,7 +11,7 @@ import xxhash
 
 from hub import identity
 from hub.connector import Page
-from hub.ingest import gone, rejects, rows
+from hub.ingest import gone, merged, rejects, rows
 from hub.store import Source, Sources, Store, Tx, clock, cursors
 from hub.store.raw import Blocks
 
@@ -43,6 +43,11 @@ class PageCommit:
     advance: bool = True
     fuse: float = 0.2
     elements: frozenset[str] = frozenset()
+
+    @cached_property
+    def gone(self) -> list[str]:
+        """Name what the page itself says is gone, deleted or merged."""
+        return [*self.page.deleted, *self.page.merged]
 
     @cached_property
     def read_ms(self) -> int:
@@ -173,13 +178,15 @@ def _register(work: PageWork, table: "TableRows") -> Source:
 
 
 def _table(work: PageWork, source: Source, table: "TableRows") -> TableCounts:
-    named = () if table.table in work.commit.elements else work.commit.page.deleted
+    named = () if table.table in work.commit.elements else work.commit.gone
     standing, lost = _standing(table, named)
     absent = {*named, *table.deleted} & lost
     counts = TableCounts(table.kind, table.read + len(named), skipped=table.skipped)
     known = rows.known(work.tx, source.id, [*(row.remote_id for row in table.rows), *lost])
     counts.changed = rows.write(work, source, standing, known)
     buried = gone.bury(work, source, [known[remote_id] for remote_id in lost if remote_id in known])
+    if named:
+        merged.write(work, source, known)
     counts.deleted = len(absent & (known.keys() | set(table.deleted))) + len(buried - absent)
     counts.rejected = rejects.write(work, source, table, named)
     return counts

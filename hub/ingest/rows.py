@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hub import identity
+from hub.ingest import merged
 from hub.ingest.promoted import Keys, Promoted, decode, email_key, full_name, phone_key
 from hub.records import KINDS, birth_id
 from hub.store import Source, Tx, clock
@@ -68,7 +69,7 @@ def write(work: "PageWork", source: Source, rows: Sequence["Row"], stored: dict[
         version = row.updated_at or observed
         if old is None:
             table.add(row, version, hashes[row.index])
-        elif _stale(version, commit.read_ms, old):
+        elif _stale(version, commit.read_ms, old) or (old.deleted and merged.away(work, source, row, old)):
             table.met.append(row.remote_id)
         elif old.mapped_hash != row.hash or old.deleted:
             table.change(row, version, hashes[row.index], old)

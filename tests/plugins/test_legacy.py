@@ -329,7 +329,7 @@ def test_pulls_cannot_write(sql: sqlite3.Connection, opened: Opened) -> None:
 def test_a_foreign_cursor_is_refused(sql: sqlite3.Connection, opened: Opened) -> None:
     filled(sql, ["2026-01-01 10:00:00"])
     for cursor in ("gibberish", '{"files":{}}', '{"by":"id","full":true,"at":["no number"]}'):
-        with pytest.raises(Invalid, match="pull with --full"):
+        with pytest.raises(Invalid, match="the stored cursor"):
             pulled(opened(), stream(), cursor)
 
 

@@ -377,7 +377,7 @@ def test_a_folder_that_is_not_there_and_a_pattern_without_files_are_told(drop: D
 def test_settings_of_tables_do_not_fit_files_and_cursors_must_be_ours(drop: Drop) -> None:
     with pytest.raises(MappingError, match="changed_at does not belong to files"):
         drop.pull(changed_at="x")
-    with pytest.raises(Invalid, match="pull with --full"):
+    with pytest.raises(Invalid, match="the stored cursor"):
         drop.pull('{"by":"id"}')
     with pytest.raises(HubError, match="has no database_url"):
         drop.pull(pattern="orders")

@@ -151,7 +151,7 @@ class Folder:
         try:
             return msgspec.json.decode(cursor, type=Cursor).files
         except msgspec.MsgspecError as exc:
-            raise Invalid(f"{stream.name}: the stored cursor is not one of files; pull with --full") from exc
+            raise Invalid(f"{stream.name}: the stored cursor is not one of files", code="bad_cursor") from exc
 
     def read(
         self, entry: Entry, how: Format, mark: Mark | None = None, orphans: Orphans | None = None

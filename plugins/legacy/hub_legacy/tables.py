@@ -203,7 +203,8 @@ class Plan:
                 for column, value in zip(self.order, at, strict=True)
             ]
         except ValueError as exc:
-            raise Invalid(f"{self.stream.name}: the stored cursor does not fit the table; pull with --full") from exc
+            text = f"{self.stream.name}: the stored cursor does not fit the table"
+            raise Invalid(text, code="bad_cursor") from exc
 
 
 def pull(plan: Plan, cursor: str | None) -> Iterator[Page]:
@@ -239,7 +240,7 @@ def _started(plan: Plan, cursor: str | None) -> Cursor:
     try:
         start = msgspec.json.decode(cursor, type=Cursor)
     except msgspec.DecodeError as exc:
-        raise Invalid(f"{plan.stream.name}: the stored cursor is not one of a table; pull with --full") from exc
+        raise Invalid(f"{plan.stream.name}: the stored cursor is not one of a table", code="bad_cursor") from exc
     goes_on = start.by == plan.by and start.at is not None and (start.full or plan.grows is not None)
     return start if goes_on else Cursor(plan.by, n=start.n + 1, full=True)
 

@@ -77,9 +77,7 @@ def read_cursor(text: str | None, since: datetime | None) -> Cursor:
         for leg in (cursor.live, cursor.gone):
             _checked(leg)
     except (msgspec.DecodeError, ValueError) as exc:
-        raise Invalid(
-            "Salesforce: this cursor cannot be read; sync this stream with --full", code="bad_cursor"
-        ) from exc
+        raise Invalid("Salesforce: the stored cursor cannot be read", code="bad_cursor") from exc
     return cursor
 
 

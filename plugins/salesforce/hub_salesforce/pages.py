@@ -16,6 +16,8 @@ from hub_salesforce.errors import missing_name
 from hub_salesforce.schema import Schema, SObject
 from hub_salesforce.soql import Select, id_list, moment, select_for
 
+_MASTER = "MasterRecordId"
+"""Set on what lost a merge, which is deleted by it: the record that it was merged into."""
 _NEXT = re.compile(r"/services/data/v[0-9x.]+/query(All)?/[A-Za-z0-9_-]+")
 _RESTARTS = 3
 _IDS_AT_ONCE = 200
@@ -38,11 +40,12 @@ _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @lru_cache(maxsize=64)
-def _envelope(clock: str | None, children: tuple[str, ...]) -> msgspec.json.Decoder[Any]:
+def _envelope(clock: str | None, children: tuple[str, ...], merges: bool = False) -> msgspec.json.Decoder[Any]:
     """Make a decoder of no more of a page than ids, times and whether there is more."""
     row: list[Any] = [("Id", str)]
     row += [("at", str | None, msgspec.field(default=None, name=clock))] if clock else []
     row += [(f"c{n}", _Nested | None, msgspec.field(default=None, name=name)) for n, name in enumerate(children)]
+    row += [("into", str | None, msgspec.field(default=None, name=_MASTER))] if merges else []
     line = msgspec.defstruct("Line", row)
     fields: list[Any] = [("records", list[line])]  # type: ignore[valid-type]
     fields += [("done", bool, True), ("nextRecordsUrl", str | None, None)]
@@ -109,14 +112,18 @@ class Reader:
 
     def _gone(self, at: Cursor, clock: str) -> Iterator[Page]:
         where = " AND ".join(filter(None, ("IsDeleted = true", at.gone.after(clock))))
-        soql = Select(self.schema.get(self.stream.name), ("Id", clock)).text(where, f"{clock}, Id")
+        sobject = self.schema.get(self.stream.name)
+        merges = _MASTER in sobject.columns
+        soql = Select(sobject, ("Id", clock, *([_MASTER] if merges else []))).text(where, f"{clock}, Id")
         seen = frozenset(at.gone.seen)
-        for number, (_, page) in enumerate(self._pages("queryAll", soql, _envelope(clock, ()))):
+        for number, (_, page) in enumerate(self._pages("queryAll", soql, _envelope(clock, (), merges))):
             again = _again(page, seen)
-            fresh = [row.Id for n, row in enumerate(page.records) if n not in again]
+            fresh = [row for n, row in enumerate(page.records) if n not in again]
+            merged = {row.Id: row.into for row in fresh if merges and row.into}
             cursor = self._moved(at, "gone", page, first=number == 0)
             if fresh or cursor is not None:
-                yield Page(records=[], deleted=fresh, cursor=cursor)
+                gone = [row.Id for row in fresh if row.Id not in merged]
+                yield Page(records=[], deleted=gone, merged=merged, cursor=cursor)
 
     def _moved(self, at: Cursor, leg: str, page: Any, *, first: bool) -> str | None:
         """Move a leg past this page; give the new cursor, or None where nothing moved."""

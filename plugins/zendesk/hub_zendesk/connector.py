@@ -34,6 +34,7 @@ from hub import (
     act,
     fetch,
     find,
+    follow,
     pull,
     webhook,
 )
@@ -120,6 +121,11 @@ class ZendeskConnector(Connector):
     def fetch_comments(self, stream: Stream, ids: list[str]) -> Page:
         """Read comments by `TICKET`, `TICKET:COMMENT`, or by the id of a comment seen before."""
         return self._comments.fetch(ids)
+
+    @follow("users")
+    def follow_merged(self, stream: Stream, known: Mapping[str, str]) -> dict[str, str]:
+        """Find the users into which these were merged: the export only shows that they are not active any more."""
+        return lookup.survivors(self.client, known)
 
     @act(CustomerLookup, idempotency="set")
     def look_up(self, action: CustomerLookup, call: Call) -> Outcome:

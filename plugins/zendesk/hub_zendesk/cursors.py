@@ -29,7 +29,7 @@ def parse(text: str | None) -> Cursor:
     try:
         cursor = msgspec.json.decode(text, type=Cursor)
     except msgspec.DecodeError as exc:
-        raise Invalid("zendesk: the stored cursor cannot be read; run a full sync", code="bad_cursor") from exc
+        raise Invalid("zendesk: the stored cursor cannot be read", code="bad_cursor") from exc
     if cursor.v != 1:
-        raise Invalid("zendesk: the stored cursor is of another version; run a full sync", code="bad_cursor")
+        raise Invalid("zendesk: the stored cursor is of another version", code="bad_cursor")
     return cursor

@@ -42,12 +42,17 @@ def cursor_export(client: Client, stream: Stream, start: Cursor) -> Iterator[tup
     Read /incremental/{stream}/cursor.json from a cursor, else from the stream's `since`.
 
     The last page of an export that found nothing repeats the cursor it was asked with; such a page carries none.
-    Raises Temporary if a page that is not the last does not move the cursor.
+    Raises Temporary if a page that is not the last does not move the cursor, Invalid (`bad_cursor`) if it is refused.
     """
     path, at = f"/incremental/{stream.name}/cursor.json", start
     while True:
         asked = {"cursor": at.after} if at.after else {"start_time": _epoch(stream.since)}
-        body = client.get(path, {**asked, "per_page": PER_PAGE})
+        try:
+            body = client.get(path, {**asked, "per_page": PER_PAGE})
+        except Invalid as exc:
+            if not at.after:
+                raise
+            raise Invalid(f"zendesk: the export of {stream.name} refuses its cursor", code="bad_cursor") from exc
         tail = decode(body, _CursorTail, f"/api/v2{path}")
         moved = tail.after_cursor is not None and tail.after_cursor != at.after
         if not moved and tail.end_of_stream is False:

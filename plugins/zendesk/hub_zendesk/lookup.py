@@ -1,14 +1,26 @@
 """Find a customer at Zendesk itself, when the hub does not know them yet."""
 
+from collections.abc import Iterator, Mapping
+
 import msgspec
 
-from hub import CustomerLookup, Outcome, Unsupported
+from hub import CustomerLookup, Invalid, NotFound, Outcome, Unauthorized, Unsupported
 from hub_zendesk.client import Client, decode, ident
 
 
 class _User(msgspec.Struct):
     id: int
     role: str | None = None
+    active: bool | None = None
+
+
+class _Identity(msgspec.Struct):
+    type: str | None = None
+    value: str | None = None
+
+
+class _Identities(msgspec.Struct):
+    identities: list[_Identity]
 
 
 class _Users(msgspec.Struct):
@@ -54,3 +66,38 @@ def _of_ticket(client: Client, ticket: str) -> list[str]:
     body = client.get(f"/tickets/{ident(ticket.rpartition('/')[2])}.json")
     requester = decode(body, _Ticket, "/api/v2/tickets/{id}").ticket.requester_id
     return [] if requester is None else [str(requester)]
+
+
+def survivors(client: Client, known: Mapping[str, str]) -> dict[str, str]:
+    """
+    Say which users live on in another one, and in which: `known` are their ids and the addresses that they had.
+
+    A merge moves the addresses of the user that is given up to the other one
+    (https://support.zendesk.com/hc/en-us/articles/4408887695898); a deleted user's are nobody's. The search finds by
+    any address of a user, but loosely: the identities decide. Where they cannot be read, nobody is said to live on.
+    """
+    found = {}
+    for one, email in known.items():
+        holders = list(_holders(client, one, email))
+        if len(holders) == 1:
+            found[one] = holders[0]
+    return found
+
+
+def _holders(client: Client, one: str, email: str) -> Iterator[str]:
+    """Name the other active users who have this address, as their first or as another one."""
+    try:
+        body = client.get("/users/search.json", {"query": f'email:"{_quoted(email)}"'})
+        for user in decode(body, _Users, "/api/v2/users/search").users:
+            if str(user.id) == one or user.active is False:
+                continue
+            body = client.get(f"/users/{user.id}/identities.json")
+            identities = decode(body, _Identities, "/api/v2/users/{id}/identities").identities
+            values = {(each.value or "").lower() for each in identities if each.type == "email"}
+            if email.lower() in values:
+                yield str(user.id)
+    except (NotFound, Invalid):
+        return
+    except Unauthorized as exc:
+        if exc.error_code != "forbidden":
+            raise

@@ -84,6 +84,17 @@ class SalesforceSandbox(Sandbox):
             shape = self.shapes[sobject]
             self.writer.delete(shape, self.writer.row(shape, remote_id))
 
+    def merge(self, sobject: str, winner: str, loser: str) -> None:
+        """Merge a record into another by hand."""
+        with self.lock:
+            shape = self.shapes[sobject]
+            self.writer.merge(shape, self.writer.row(shape, winner), self.writer.row(shape, loser))
+
+    def undelete(self, sobject: str, remote_id: str) -> None:
+        """Take a record out of the recycle bin by hand."""
+        with self.lock:
+            self.writer.undelete(self.shapes[sobject], remote_id)
+
     def change(self, sobject: str, remote_id: str, **values: Any) -> None:
         """Change a record by hand."""
         with self.lock:

@@ -105,6 +105,26 @@ class Writer:
         row |= {"IsDeleted": True, "SystemModstamp": at, "LastModifiedDate": at}
         self.effect(f"delete {shape.name} {row['Id']}", sobject=shape.name, id=row["Id"])
 
+    def merge(self, shape: Shape, winner: Row, loser: Row) -> None:
+        """Delete the loser in favour of the winner, and hang on the winner what referred to it."""
+        at = stamp(self.now())
+        loser |= {"IsDeleted": True, "MasterRecordId": winner["Id"], "SystemModstamp": at, "LastModifiedDate": at}
+        winner["SystemModstamp"] = at
+        for other in self.shapes.values():
+            for column in (c.name for c in other.columns.values() if shape.name in c.targets):
+                for row in self.rows[other.name].values():
+                    if row.get(column) == loser["Id"] and column != "MasterRecordId":
+                        row |= {column: winner["Id"], "SystemModstamp": at}
+        self.effect(f"merge {shape.name} {loser['Id']}", sobject=shape.name, id=loser["Id"], into=winner["Id"])
+
+    def undelete(self, shape: Shape, remote_id: str) -> None:
+        """Take a row out of the recycle bin again."""
+        at = stamp(self.now())
+        back = {"IsDeleted": False, "SystemModstamp": at, "LastModifiedDate": at}
+        self.rows[shape.name][remote_id] |= back | (
+            {"MasterRecordId": None} if "MasterRecordId" in shape.columns else {}
+        )
+
     def row(self, shape: Shape, remote_id: str) -> Row:
         """Give a row by its id of 15 or 18 characters. Raises Refusal."""
         found = next((row for key, row in self.rows[shape.name].items() if key[:15] == remote_id[:15]), None)

@@ -156,9 +156,17 @@ class ZendeskSandbox(Sandbox):
             user
             for user in self.state.users.values()
             if (external and user["external_id"] == external)
-            or (query and field in ("email", "phone") and str(user[field]).lower() == value)
+            or (query and field == "phone" and str(user["phone"]) == value)
+            or (query and field == "email" and value in map(str.lower, self.state.addresses(user["id"])))
         ]
         return listed(request, "users", rows)
+
+    @route("GET", r"/api/v2/users/(?P<id>\d+)/identities(\.json)?")
+    def identities(self, request: Request) -> Response:
+        one = int(request.args["id"])
+        if self._row("users", one) is None:
+            return self.not_found(request)
+        return listed(request, "identities", shapes.identities(one, self.state.addresses(one)))
 
     @route("GET", r"/api/v2/users/(?P<id>\d+)/tickets/requested(\.json)?")
     def requested(self, request: Request) -> Response:
@@ -228,6 +236,18 @@ class ZendeskSandbox(Sandbox):
         self.state.happened("user", "details_changed", user)
         request.effect(f"update user {one}", fields=sorted(wanted))
         return {"user": user}
+
+    @route("PUT", r"/api/v2/users/(?P<id>\d+)/merge(\.json)?")
+    def merge_user(self, request: Request) -> Any:
+        one, into = int(request.args["id"]), int(self._wanted(request, "user").get("id") or 0)
+        users = [self._row("users", each) for each in (one, into)]
+        if not all(user and user["active"] for user in users):
+            return self.not_found(request)
+        if one == into or any(user and user["role"] != "end-user" for user in users):
+            return refusal(422, "RecordInvalid", "Record validation errors")
+        self.state.merge_user(one, into)
+        request.effect(f"merge user {one}", into=into)
+        return {"user": self.state.users[into]}
 
     @route("POST", r"/api/v2/tickets(\.json)?")
     def create_ticket(self, request: Request) -> Any:

@@ -29,6 +29,9 @@ EVIDENCE: dict[str, tuple[str, str]] = {
     "safe_update, updated_stamp": ("spec", "TicketUpdateInput; that a mismatch answers 409"),
     "make_private": ("spec", "PUT /tickets/{id}/comments/{id}/make_private"),
     "users/search": ("spec", "GET /users/search"),
+    "identities of a user": ("spec", "GET /users/{id}/identities; UserIdentityObject"),
+    "merge of two users": ("spec", "PUT /users/{id}/merge; what moves: Zendesk's guide"),
+    "what the export shows of a merge": ("UNPROVEN", "the merged user is not active any more, as a deleted one"),
     "tickets requested by a user": ("SDK type", "zenpy users.requested"),
     "organization.deleted_at in the export": ("UNPROVEN", "told by Zendesk's guide only"),
     "body of 401": ("UNPROVEN", ""),
@@ -214,6 +217,19 @@ def ticket_field(one: int, kind: str, title: str, *, removable: bool) -> dict[st
         "required_in_portal": False, "tag": None, "created_at": "2025-11-01T08:00:00Z",
         "updated_at": "2025-11-01T08:00:00Z", "removable": removable, "key": None, "agent_description": None,
     }  # fmt: skip
+
+
+def identities(user: int, addresses: list[str]) -> list[dict[str, Any]]:
+    """Give the e-mail identities of a user."""
+    return [
+        {
+            "url": f"{SITE}/api/v2/users/{user}/identities/{user + n}.json", "id": user + n, "user_id": user,
+            "type": "email", "value": address, "verified": True, "primary": n == 0,
+            "created_at": "2025-11-01T08:00:00Z", "updated_at": "2025-11-01T08:00:00Z",
+            "undeliverable_count": 0, "deliverable_state": "deliverable",
+        }
+        for n, address in enumerate(addresses)
+    ]  # fmt: skip
 
 
 def own_field(sort: str, one: int, key: str, title: str) -> dict[str, Any]:

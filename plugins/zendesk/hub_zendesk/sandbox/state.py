@@ -22,6 +22,7 @@ class State:
     def __init__(self, world: World) -> None:
         self.now = _START
         self.users: dict[int, Record] = {}
+        self.identities: dict[int, list[str]] = {}
         self.organizations = {o["id"]: o for o in map(shapes.organization, world.companies)}
         self.tickets: dict[int, Record] = {}
         self.comments: dict[int, dict[int, Record]] = {}
@@ -152,6 +153,22 @@ class State:
     def delete_user(self, one: int) -> None:
         self.users[one] |= {"active": False, "permanently_deleted": False, "email": None, "updated_at": self.tick()}
         self.happened("user", "active_changed", self.users[one])
+
+    def merge_user(self, one: int, into: int) -> None:
+        """Merge an end-user into another: tickets and addresses go over, the user that is given up is deleted."""
+        email, at = self.users[one]["email"], self.tick()
+        self.identities.setdefault(into, []).extend([*self.identities.pop(one, []), *([email] if email else [])])
+        for ticket in self.tickets.values():
+            if ticket["requester_id"] == one:
+                ticket |= {"requester_id": into, "updated_at": at}
+        self.users[into]["updated_at"] = at
+        self.users[one] |= {"active": False, "permanently_deleted": False, "email": None, "updated_at": at}
+        self.happened("user", "merged", self.users[one])
+
+    def addresses(self, one: int) -> list[str]:
+        """Give all e-mail addresses of a user, the first one first."""
+        first = self.users[one]["email"]
+        return [*([first] if first else []), *self.identities.get(one, [])]
 
     def erase_user(self, one: int) -> None:
         """Delete for good a user who was deleted before."""
