@@ -9,9 +9,10 @@ import logging
 import re
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,10 +21,10 @@ from pydantic import SecretStr
 
 from hub.config import ConnectionSettings, Settings, connector_config, did_you_mean
 from hub.connector import Checked, Connector, Mark
-from hub.errors import ConfigError, HubError, NotSent, Temporary
+from hub.errors import ConfigError, HubError, NotSent, Temporary, near
 from hub.mapping import CompiledMapping, Source, compile_mapping, locate
 from hub.plugins import Plugins, own_frame
-from hub.transport import Patience, Transport, was_sent
+from hub.transport import Alone, Pace, Patience, Traffic, Transport, is_loopback, was_sent
 from hub.vault import Vault
 
 log = logging.getLogger("hub.connections")
@@ -57,10 +58,18 @@ class Connection:
 class Connections:
     """The configured connections, opened when first asked for. Thread-safe."""
 
-    def __init__(self, settings: Settings, plugins: Plugins, vault: Vault | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        vault: Vault | None = None,
+        *,
+        traffic: Callable[[], Traffic] = Alone,
+    ) -> None:
         self.settings = settings
         self.plugins = plugins
         self.vault = vault or Vault()
+        self._traffic = cache(traffic)
         self._open: dict[str, Connection] = {}
         self._lock = threading.RLock()
 
@@ -85,7 +94,7 @@ class Connections:
         with wall(f"{name}: check"):
             checked = connection.connector.check()
         connection.checked = checked
-        connection.transport.account = f"{connection.settings.connector}:{checked.account}"
+        connection.transport.pace.account = f"{connection.settings.connector}:{checked.account}"
         return checked
 
     def mapping(self, name: str) -> CompiledMapping:
@@ -116,11 +125,23 @@ class Connections:
             name,
             hosts=_hosts(cls, config, settings.base_url),
             base_url=settings.base_url,
-            limits=cls.limits,
             patience=_patience(settings.base_url),
+            pace=self._pace(name, settings, cls),
         )
         meet_structs()
         return Connection(name, cls(config, transport), mapping, transport, settings)
+
+    def _pace(self, name: str, settings: ConnectionSettings, cls: type[Connector]) -> Pace:
+        """Keep the connector's limits, with the counts of the account's plan; on loopback only where that is asked."""
+        where = f"{near(self.settings.path or 'config.toml')}: [connections.{name}] limits.counts"
+        known = [limit.name for limit in cls.limits]
+        for wrong in settings.limits.counts.keys() - set(known):
+            hint = did_you_mean(wrong, known) if known else "; the connector has no limits"
+            raise ConfigError(f'{where}: no limit is called "{wrong}"{hint}')
+        limits = [replace(one, count=settings.limits.counts.get(one.name, one.count)) for one in cls.limits]
+        if settings.limits.enforce == "auto" and is_loopback(settings.base_url):
+            return Pace(name, limits, on=False)
+        return Pace(name, limits, self._traffic(), on=True)
 
 
 @contextmanager
@@ -229,5 +250,4 @@ def _hosts(cls: type[Connector], config: Any, base_url: str | None) -> list[str]
 
 def _patience(base_url: str | None) -> Patience:
     """Be patient with a vendor; a sandbox or test on this machine answers at once or not at all."""
-    local = base_url and re.match(r"https?://(127\.|localhost|\[::1\])", base_url)
-    return Patience(backoff_s=0.05) if local else Patience()
+    return Patience(backoff_s=0.05) if is_loopback(base_url) else Patience()

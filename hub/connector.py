@@ -212,12 +212,23 @@ class Field:
 
 @dataclass(frozen=True)
 class Limit:
-    """`count` requests per `per_s` whole seconds, of those whose "METHOD /path" matches the pattern `match`."""
+    """
+    `count` requests per `per_s` whole seconds, of those whose "METHOD /path" matches the pattern `match`.
+
+    Syncs leave `reserve` of them to actions: by default a tenth, 0 for what no action asks for. Name the narrow ones
+    first: a refusal by the vendor (429) stops the first one that matches.
+    """
 
     name: str
     count: int
     per_s: int
     match: str = ""
+    reserve: int | None = None
+
+    @property
+    def spare(self) -> int:
+        """How many slots of a window a sync leaves free."""
+        return min(self.count // 10 if self.reserve is None else self.reserve, self.count - 1)
 
 
 @dataclass(frozen=True)

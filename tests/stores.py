@@ -20,7 +20,7 @@ SELECT (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal)
 """
 FILLED = """
 SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relkind = 'r' AND c.relname <> 'alembic_version'
-    AND c.relnamespace IN ('hub'::regnamespace, 'ledger'::regnamespace)
+    AND c.relnamespace::regnamespace::text IN ('hub', 'ledger', 'traffic')
     ORDER BY (SELECT count(*) FROM pg_constraint WHERE confrelid = c.oid)
 """
 

@@ -5,7 +5,7 @@ from pydantic import SecretStr
 
 from hub.config import ConnectionSettings, Settings
 from hub.connections import Connections
-from hub.connector import Connector, ConnectorConfig, Outcome, Page, act, pull
+from hub.connector import Connector, ConnectorConfig, Limit, Outcome, Page, act, pull
 from hub.errors import ConfigError, Invalid, MappingError
 from hub.plugins import Plugins
 from hub.vault import HIDDEN, Vault
@@ -37,13 +37,18 @@ class ShopConnector(Connector):
         return Outcome()
 
 
+class BusyConnector(ShopConnector):
+    name = "busy"
+    limits = (Limit("export", 10, per_s=60, match="/export", reserve=0), Limit("api", 400, per_s=60))
+
+
 class LedgerConnector(ShopConnector):
     name = "ledger"
     mapping = TICKETS + VERB
 
 
-def connections(cls=ShopConnector, vault=None, **options):
-    table = ConnectionSettings(connector=cls.name, options={"token": "a-secret-token", **options})
+def connections(cls=ShopConnector, vault=None, common=None, **options):
+    table = ConnectionSettings(connector=cls.name, options={"token": "a-secret-token", **options}, **(common or {}))
     return Connections(Settings(connections={"mine": table}), Plugins(connectors={cls.name: cls}), vault)
 
 
@@ -85,3 +90,28 @@ def test_secrets_of_open_connections_are_taken_out_of_text():
     connections(vault=vault).open("mine")
     assert vault.scrub("401 for a-secret-token at shop") == f"401 for {HIDDEN} at shop"
     assert Vault().scrub("nothing is known yet") == "nothing is known yet"
+
+
+def test_limits_are_kept_towards_the_vendor_and_on_loopback_only_where_that_is_asked():
+    local = {"base_url": "http://127.0.0.1:9"}
+    always = {"limits": {"enforce": "always"}}
+    for common, on in (
+        ({}, True),
+        (local, False),
+        (local | always, True),
+        ({"base_url": "https://proxy.example"}, True),
+    ):
+        assert connections(BusyConnector, common=common).open("mine").transport.pace.on is on
+
+
+def test_an_account_with_a_better_plan_has_other_counts():
+    pace = connections(BusyConnector, common={"limits": {"counts": {"api": 700}}}).open("mine").transport.pace
+    assert [(limit.name, limit.count, limit.spare) for limit in pace.limits] == [("export", 10, 0), ("api", 700, 70)]
+
+
+@pytest.mark.parametrize(
+    ("cls", "said"), [(BusyConnector, 'no limit is called "exprot".*"export"'), (ShopConnector, "has no limits")]
+)
+def test_a_count_of_no_limit_is_told(cls, said):
+    with pytest.raises(ConfigError, match=rf"\[connections.mine\] limits.counts: .*{said}"):
+        connections(cls, common={"limits": {"counts": {"exprot": 30}}}).open("mine")

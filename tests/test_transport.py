@@ -6,8 +6,7 @@ from email.utils import format_datetime
 import pytest
 import requests
 
-from hub.connector import Limit
-from hub.errors import Invalid, RateLimited
+from hub.errors import Invalid
 from hub.transport import Captured, Patience, Transport, announce, capturing, retry_after, was_sent, watch
 
 URL = "https://acme.vendor.example"
@@ -173,26 +172,6 @@ def test_a_write_that_is_no_http_is_captured_and_counted():
     with watch() as flights:
         announce({"insert": "requests"})
     assert flights[0].doubtful
-
-
-def test_limits_are_kept_per_account_and_class(echo, clock):
-    limits = [Limit("export", 2, per_s=60, match="^GET /export")]
-    with Transport("a", hosts=["acme.vendor.example"], base_url=echo.url, patience=Patience(wait_s=1)) as transport:
-        transport.limits, transport.account, transport.sleep = limits, "account-1", clock
-        for _ in range(2):
-            transport.get(f"{URL}/export")
-        with pytest.raises(RateLimited) as caught:
-            transport.get(f"{URL}/export")
-        assert 50 < caught.value.retry_after_s <= 61
-        assert clock.slept == []
-        assert transport.get(f"{URL}/other").status_code == 200
-        transport.account = "account-2"
-        assert transport.get(f"{URL}/export").status_code == 200
-
-
-def test_a_sandbox_on_loopback_is_not_held_to_the_vendors_limits(echo):
-    assert Transport("a", base_url=echo.url, limits=[Limit("x", 1, 60)]).limits == ()
-    assert Transport("a", base_url="https://proxy.example", limits=[Limit("x", 1, 60)]).limits
 
 
 def test_retry_after_is_read_in_both_forms():

@@ -16,7 +16,7 @@ from hub import perform, reads
 from hub import sync as syncing
 from hub.access import OPERATOR, OVERLAP, Keys, Principal, Terms
 from hub.app import logs
-from hub.app.setup import audit_key, ledger_url, private_database
+from hub.app.setup import audit_key, ledger_url, private_database, traffic_url
 from hub.app.syncs import Report, Syncs, check_streams, configured, unconfigured
 from hub.app.webhooks import Webhooks
 from hub.config import Settings, load
@@ -27,6 +27,7 @@ from hub.plugins import Plugins, discover
 from hub.policy import Policy, PolicyFile
 from hub.records import PREFIXES
 from hub.store import Store
+from hub.store.traffic import Traffic
 from hub.vault import Vault
 
 log = logging.getLogger("hub.app")
@@ -45,7 +46,7 @@ class App:
         self.settings = settings
         self.vault = Vault()
         self.plugins = discover() if plugins is None else plugins
-        self.connections = Connections(settings, self.plugins, self.vault)
+        self.connections = Connections(settings, self.plugins, self.vault, traffic=lambda: self.traffic)
 
     @classmethod
     def open(cls, config: Path | str | Settings | None = None) -> "App":
@@ -70,7 +71,7 @@ class App:
         if "performer" in vars(self):
             self.performer.close()
         self.connections.close()
-        for name in ("store", "ledger"):
+        for name in ("store", "ledger", "traffic"):
             if name in vars(self):
                 getattr(self, name).close()
 
@@ -78,6 +79,12 @@ class App:
     def store(self) -> Store:
         private_database(self.settings.hub.database_url)
         return Store.open(self.settings.hub.database_url)
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        url = traffic_url(self.settings)
+        private_database(url)
+        return Traffic(url)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -8,6 +8,7 @@ from hub import policy
 from hub.config import Settings, engine_beside, example, ledger_beside, load
 from hub.plugins import discover
 from hub.store import Branch, Database, is_postgres, version
+from hub.store.traffic import beside
 
 
 def skeletons() -> dict[str, str]:
@@ -40,6 +41,11 @@ def ledger_url(settings: Settings) -> str:
 def engine_url(settings: Settings) -> str:
     """Name the engine's database."""
     return settings.hub.engine_url or engine_beside(settings.hub.database_url)
+
+
+def traffic_url(settings: Settings) -> str:
+    """Name where is kept what processes share about the accounts they send to."""
+    return beside(settings.hub.database_url)
 
 
 def audit_key(settings: Settings) -> Path | None:

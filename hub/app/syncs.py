@@ -13,6 +13,7 @@ from hub.connections import Connection, Connections
 from hub.errors import ConfigError, Conflict, HubError, Invalid, NotFound, Temporary, near
 from hub.store import Store, asked
 from hub.store import syncs as log_of_syncs
+from hub.transport import yielding
 
 log = logging.getLogger("hub.syncs")
 pulls = logging.getLogger("hub.pulls")
@@ -156,7 +157,8 @@ class Syncs:
     def _pulled(
         self, connection: Connection, streams: list[str] | None, full: bool, progress: Callable[[Any], None] | None
     ) -> Report:
-        found: Report = sync.sync_connection(self.store, connection, streams=streams, full=full, progress=progress)
+        with yielding():
+            found: Report = sync.sync_connection(self.store, connection, streams=streams, full=full, progress=progress)
         for line in _lines(connection.name, found):
             pulls.log(*line)
         return found

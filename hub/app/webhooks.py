@@ -18,6 +18,7 @@ from hub.connector import Change
 from hub.errors import HubError, Invalid, NotFound, Temporary, Unauthorized, Unsupported
 from hub.store import Store, Tx, clock, deliveries
 from hub.store.deliveries import Dirty, Waiting
+from hub.transport import yielding
 
 log = logging.getLogger("hub.webhooks")
 AT_ONCE = 100
@@ -159,7 +160,8 @@ class Webhooks:
 
     def _fetched(self, connection: Connection, stream: str, rows: list[Dirty]) -> list[Dirty]:
         try:
-            sync.fetch(self.store, connection, stream, [one.remote_id for one in rows])
+            with yielding():
+                sync.fetch(self.store, connection, stream, [one.remote_id for one in rows])
         except (Temporary, Unauthorized) as exc:
             log.warning("%s %s: %d records wait: %s", connection.name, stream, len(rows), exc.error_code)
             return []

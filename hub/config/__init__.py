@@ -4,7 +4,15 @@ Settings, each declared once: read from TOML and the environment, checked, and t
 `config.example.toml` and the file that `hub init` writes are made from these declarations.
 """
 
-from hub.config.declare import ConnectionSettings, HubSettings, Settings, SyncSettings, duration_s, since_time
+from hub.config.declare import (
+    ConnectionSettings,
+    HubSettings,
+    LimitSettings,
+    Settings,
+    SyncSettings,
+    duration_s,
+    since_time,
+)
 from hub.config.example import example
 from hub.config.load import connector_config, engine_beside, ledger_beside, load
 from hub.config.plain import did_you_mean, plain
@@ -12,6 +20,7 @@ from hub.config.plain import did_you_mean, plain
 __all__ = [
     "ConnectionSettings",
     "HubSettings",
+    "LimitSettings",
     "Settings",
     "SyncSettings",
     "connector_config",

@@ -115,6 +115,19 @@ class SyncSettings(_Table):
     )
 
 
+class LimitSettings(_Table):
+    """How the vendor's limits are kept; the classes and their counts are the connector's own."""
+
+    enforce: Literal["auto", "always"] = Field(
+        "auto", description='"always": even where base_url is this machine, which by default is no vendor'
+    )
+    counts: dict[str, Annotated[int, Field(ge=1, le=100_000)]] = Field(
+        default_factory=dict,
+        description="requests per window by class, where the account's plan has others than the connector's",
+        examples=[{"api": 700}],
+    )
+
+
 class ConnectionSettings(_Table):
     """One connection. `options` holds the keys that belong to its connector, checked by `connector_config`."""
 
@@ -124,6 +137,7 @@ class ConnectionSettings(_Table):
         None, description="sandbox, proxy or test server", examples=["http://127.0.0.1:9102"]
     )
     sync: SyncSettings = SyncSettings()
+    limits: LimitSettings = LimitSettings()
     live_actions: bool = Field(False, strict=True, description="true permits money to move in a live account")
     options: dict[str, Any] = Field(default_factory=dict)
     from_environment: frozenset[str] = frozenset()

@@ -7,8 +7,13 @@ from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
-from hub.config.declare import ConnectionSettings, HubSettings, SyncSettings
+from hub.config.declare import ConnectionSettings, HubSettings, LimitSettings, SyncSettings
 from hub.config.plain import bare
+
+_INLINE: dict[str, tuple[type[BaseModel], str]] = {
+    "sync": (SyncSettings, "how often `hub worker` pulls, what, and how far back; all optional"),
+    "limits": (LimitSettings, "keep limits on loopback too; requests per window where the plan has others"),
+}
 
 
 def example(connectors: Mapping[str, type[BaseModel]]) -> str:
@@ -19,11 +24,8 @@ def example(connectors: Mapping[str, type[BaseModel]]) -> str:
         lines += ["", f"# [connections.{name}]", f'# connector = "{name}"']
         lines += _example_keys(config, required=name.upper())
     lines += ["", "# Keys that every connection may have:"]
-    lines += _example_keys(ConnectionSettings, required="", skip=("connector", "options", "from_environment", "sync"))
-    inner = ", ".join(
-        f"{key} = {_toml(_shown(info))}" for key, info in SyncSettings.model_fields.items() if _shown(info)
-    )
-    lines.append(f"# sync = {{ {inner} }}  # how often `hub worker` pulls, what, and how far back; all optional")
+    lines += _example_keys(ConnectionSettings, required="", skip=("connector", "options", "from_environment", *_INLINE))
+    lines += [f"# {key} = {_inline(model)}  # {note}" for key, (model, note) in _INLINE.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -41,6 +43,11 @@ def _example_keys(model: type[BaseModel], *, required: str, skip: tuple[str, ...
     return lines
 
 
+def _inline(model: type[BaseModel]) -> str:
+    inner = ((key, _shown(info)) for key, info in model.model_fields.items())
+    return f"{{ {', '.join(f'{key} = {_toml(shown)}' for key, shown in inner if shown)} }}"
+
+
 def _shown(info: Any) -> Any:
     if info.examples:
         return info.examples[0]
@@ -54,6 +61,8 @@ def _plain(value: Any) -> bool:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(inner)}' for key, inner in value.items())} }}"
     return (
         str(value)
         if isinstance(value, (int, float))

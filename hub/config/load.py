@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from hub.config.declare import ConnectionSettings, HasConfig, HubSettings, Settings, SyncSettings
+from hub.config.declare import ConnectionSettings, HasConfig, HubSettings, LimitSettings, Settings, SyncSettings
 from hub.config.plain import bare, did_you_mean, plain
 from hub.errors import ConfigError, near
 
@@ -172,8 +172,9 @@ def _connection(
         raise ConfigError(f"{where}: a connection's name is lower-case letters, digits, - and _, such as zendesk-eu")
     if "connector" not in table:
         raise ConfigError(f'{where} connector: missing; name the plugin, such as connector = "{name}"')
-    if isinstance(table.get("sync"), dict):
-        _no_unknown(table["sync"], SyncSettings.model_fields, where, "sync.")
+    for key, model in (("sync", SyncSettings), ("limits", LimitSettings)):
+        if isinstance(table.get(key), dict):
+            _no_unknown(table[key], model.model_fields, where, f"{key}.")
     filled = {key: _expand(value, env, f"{where} {key}") for key, value in table.items()}
     known = {key: filled.pop(key) for key in COMMON_KEYS if key in filled}
     dynamic = frozenset(

@@ -61,6 +61,8 @@ _POSTGRES = [
         ),
         (r"CROSS JOIN (\w+ AS \w+ ON)", r"JOIN \1"),
         (r"\bmax\(\?, ", "greatest(?, "),
+        (r"\bmax\((\w+\.\w+), ", r"greatest(\1, "),
+        (r"\bepoch\(\)", "extract(epoch FROM clock_timestamp())::float8"),
         (r"\b(FROM|INTO|UPDATE|JOIN) (freeze)\b", r'\1 "\2"'),  # a word of Postgres's own
         (r"\bIS \?", "IS NOT DISTINCT FROM ?"),
         (r"\?", "%s"),

@@ -29,7 +29,7 @@ _BUSY_S = 30
 _SILENT_S = 120
 _NOT_NOW = ("08", "25P03", "40", "53", "55", "57", "58")
 _TURNS = {"hub": 7_237_011, "ledger": 7_237_012}
-_SYNCHRONOUS = {"hub": "off", "ledger": "on"}
+_SYNCHRONOUS = {"hub": "off", "ledger": "on", "traffic": "off"}
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -45,7 +45,7 @@ class Postgres:
         self._idle: list[Connection] = []
         self._room = threading.BoundedSemaphore(READERS)
         self._closed = False
-        with _told():
+        with told():
             self._idle.append(self._connect())
             try:
                 migrate.upgrade_schema(self._idle[0], self._connect, branch, turn=_TURNS[branch])
@@ -59,7 +59,7 @@ class Postgres:
         me = threading.get_ident()
         if self._owner == me:
             raise RuntimeError("a write transaction is already open in this thread")
-        with self._lock, _told():
+        with self._lock, told():
             self._owner = me
             try:
                 self._writer = connection = self._begun(self._writer, self._begin)
@@ -75,7 +75,7 @@ class Postgres:
             raise Temporary("all connections to the database are in use", retry_after_s=5.0)
         connection = None
         try:
-            with _told():
+            with told():
                 connection = self._begun(self._taken(), _start)
                 with _transaction(connection):
                     yield Transaction(connection)
@@ -215,7 +215,7 @@ def connector(url: str, branch: str) -> Callable[[], Connection]:
 
 
 def _version(connect: Callable[[], Connection]) -> str | None:
-    with _told(), connect() as connection:
+    with told(), connect() as connection:
         return migrate.schema_version(connection)
 
 
@@ -242,7 +242,7 @@ def _roll_back(connection: Connection) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Turn what the server could not do now into Temporary; faults of the program stay what they are."""
     try:
         yield

@@ -60,8 +60,8 @@ class ZendeskConnector(Connector):
     Config = ZendeskConfig
     sandbox = "hub_zendesk.sandbox:ZendeskSandbox"
     limits = (
-        Limit("export", 10, per_s=60, match="/api/v2/incremental/"),
-        Limit("deleted", 10, per_s=60, match="/api/v2/deleted_tickets"),
+        Limit("export", 10, per_s=60, match="/api/v2/incremental/", reserve=0),
+        Limit("deleted", 10, per_s=60, match="/api/v2/deleted_tickets", reserve=0),
         Limit("api", 400, per_s=60),
     )
 
