@@ -291,6 +291,8 @@ def _commit(store: Store, connection: Connection, stream: str, read: _Read, *, a
             fresh=read.fresh,
             advance=advance,
             fuse=connection.settings.sync.fuse,
-            elements=frozenset(name for name in mapping.tables_of(stream) if mapping.tables[name].each is not None),
+            elements=mapping.elements(stream),
+            projection=mapping.projection(stream),
+            keep_raw=mapping.raw_retention(stream) != "none",
         ),
     )

@@ -2,21 +2,28 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import xxhash
 
 from hub import identity
 from hub.connector import Page
-from hub.ingest import gone, merged, rejects, rows
+from hub.ingest import gone, merged, rejects, rows, untaken
 from hub.store import Source, Sources, Store, Tx, clock, cursors
 from hub.store.raw import Blocks
 
 if TYPE_CHECKING:
     from hub.mapping import MappedPage, Row, TableRows
+
+
+class Kept(NamedTuple):
+    """A raw record that the store had already: when it was read (ms since 1970), and where it is in `raw`, if there."""
+
+    read_at: int
+    place: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class PageCommit:
     `read_at` is when the request was sent. `scan` is the full pass this page belongs to, `fresh` if it is the first of
     one that begins anew. `advance=False` (webhooks, fetches) leaves the stream's cursor alone. `fuse` is the share of a
     table that a scan may delete at once. `elements` are tables made of what is inside the stream's records: ids that
-    the page names as deleted are not theirs.
+    the page names as deleted are not theirs. `projection` is the revision of the stream's share of the mapping.
+    `keep_raw=False` keeps none of the raw records. `kept` says of a page made of stored raw records where each is from.
     """
 
     connection: str
@@ -43,6 +51,9 @@ class PageCommit:
     advance: bool = True
     fuse: float = 0.2
     elements: frozenset[str] = frozenset()
+    projection: str | None = None
+    keep_raw: bool = True
+    kept: Sequence[Kept] | None = None
 
     @cached_property
     def gone(self) -> list[str]:
@@ -122,6 +133,18 @@ class PageWork:
 
     blocks: Blocks = field(init=False)
 
+    def read_ms(self, index: int) -> int:
+        """Say when the record at `index` of the page was read."""
+        kept = self.commit.kept
+        return self.commit.read_ms if kept is None else kept[index].read_at
+
+    def place(self, index: int) -> tuple[int | None, int | None]:
+        """Keep the raw record at `index` of the page, where raw records are kept; give its block and place in it."""
+        kept = self.commit.kept
+        if kept is not None and (place := kept[index].place) is not None:
+            return place
+        return self.blocks.put(index, self.raws[index]) if self.commit.keep_raw else (None, None)
+
 
 @dataclass
 class Changes:
@@ -154,20 +177,26 @@ def ingest(store: Store, commit: PageCommit) -> Counts:
     with store.write() as tx:
         work = PageWork(tx, commit, Sources.load(tx), clock.text(clock.now()))
         counts = Counts()
-        sources = {name: _register(work, table) for name, table in commit.mapped.tables.items()}
+        sources = {name: register(work, table) for name, table in commit.mapped.tables.items()}
         if sources:
-            work.blocks = Blocks.after(tx, next(iter(sources.values())).id)
+            work.blocks = Blocks.after(tx, next(iter(sources.values())).id, commit.stream)
         for name, table in commit.mapped.tables.items():
             counts.tables[name] = _table(work, sources[name], table)
         counts.fuse = _sweep(work, list(sources.values()), counts)
-        _settle(work)
-        _finish(work)
+        if sources:
+            untaken.write(work)
+            work.blocks.write(tx)
+        tell(work)
+        if commit.advance:
+            _move_on(tx, commit)
     return counts
 
 
-def _register(work: PageWork, table: "TableRows") -> Source:
+def register(work: PageWork, table: "TableRows") -> Source:
+    """Put a table of the page into the registry, with the mapping that makes its rows."""
     commit = work.commit
     wanted = Source(0, commit.connection, table.table, commit.stream, table.kind, commit.connector, commit.revision)
+    wanted = replace(wanted, whole=work.sources.made_by(wanted, commit.projection or commit.revision))
     known = work.sources.by_name.get((commit.connection, table.table))
     if known is None or known.revision != commit.revision:
         work.tx.execute(
@@ -179,20 +208,22 @@ def _register(work: PageWork, table: "TableRows") -> Source:
 
 def _table(work: PageWork, source: Source, table: "TableRows") -> TableCounts:
     named = () if table.table in work.commit.elements else work.commit.gone
-    standing, lost = _standing(table, named)
+    there, lost = standing(table, named)
     absent = {*named, *table.deleted} & lost
     counts = TableCounts(table.kind, table.read + len(named), skipped=table.skipped)
     known = rows.known(work.tx, source.id, [*(row.remote_id for row in table.rows), *lost])
-    counts.changed = rows.write(work, source, standing, known)
-    buried = gone.bury(work, source, [known[remote_id] for remote_id in lost if remote_id in known])
+    counts.changed = rows.write(work, source, there, known)
+    left = {*table.untaken, *table.deleted}.difference(named)
+    buried = gone.bury(work, source, [known[remote_id] for remote_id in lost if remote_id in known], left)
     if named:
         merged.write(work, source, known)
     counts.deleted = len(absent & (known.keys() | set(table.deleted))) + len(buried - absent)
-    counts.rejected = rejects.write(work, source, table, named)
+    rejects.settle(work, source, table, named)
+    counts.rejected = rejects.write(work, source, table)
     return counts
 
 
-def _standing(table: "TableRows", named: Sequence[str]) -> tuple[list["Row"], set[str]]:
+def standing(table: "TableRows", named: Sequence[str]) -> tuple[list["Row"], set[str]]:
     """
     Give the rows that stand, and the ids that are gone or belong to another table now.
 
@@ -221,22 +252,15 @@ def _sweep(work: PageWork, sources: list[Source], counts: Counts) -> str | None:
     return "; ".join(blown) or None
 
 
-def _settle(work: PageWork) -> None:
+def tell(work: PageWork) -> None:
+    """Let identity settle what changed, and write the events."""
     for kind, touched in work.changes.linked.items():
         for change, ids in identity.settle(work.tx, work.sources, kind, touched).items():
             work.changes.add(kind, change, ids)
-
-
-def _finish(work: PageWork) -> None:
-    commit, tx = work.commit, work.tx
-    if commit.mapped.tables:
-        work.blocks.write(tx)
-    tx.executemany(
+    work.tx.executemany(
         "INSERT INTO event (at, connection, kind, changes) VALUES (?, ?, ?, ?)",
-        [(work.at, commit.connection, kind, json.dumps(ids)) for kind, ids in work.changes.of.items()],
+        [(work.at, work.commit.connection, kind, json.dumps(ids)) for kind, ids in work.changes.of.items()],
     )
-    if commit.advance:
-        _move_on(tx, commit)
 
 
 def _move_on(tx: Tx, commit: PageCommit) -> None:

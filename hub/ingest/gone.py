@@ -1,6 +1,6 @@
 """Records that are there no more: named by the vendor, or not met by a full scan that proved complete."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from hub.ingest.rows import Known, entities
@@ -19,8 +19,13 @@ WHERE source_id = ? AND NOT deleted AND coalesce(seen, 0) < ? AND read_at < ?
 _LIVE = "SELECT count(*) FROM state WHERE source_id = ? AND NOT deleted"
 
 
-def bury(work: "PageWork", source: Source, stored: Sequence[Known]) -> set[str]:
-    """Turn records into tombstones, unless they were read later than this page; give the remote ids."""
+def bury(work: "PageWork", source: Source, stored: Sequence[Known], left: Collection[str] = ()) -> set[str]:
+    """
+    Turn records into tombstones, unless they were read later than this page; give the remote ids.
+
+    Those `left` are there at the vendor's but the mapping does not take them: another one may, from what `untaken` or
+    another table keeps. Their tombstones have no raw record, which is what tells them from those of the vendor.
+    """
     commit = work.commit
     dead = [old for old in stored if not old.deleted and old.read_at <= commit.read_ms]
     if not dead:
@@ -29,9 +34,17 @@ def bury(work: "PageWork", source: Source, stored: Sequence[Known]) -> set[str]:
         "UPDATE state SET deleted = TRUE, read_at = ? WHERE source_id = ? AND remote_id = ?",
         [(commit.read_ms, source.id, old.remote_id) for old in dead],
     )
-    work.tx.executemany("UPDATE record SET deleted_at = ? WHERE rid = ?", [(commit.read_text, old.rid) for old in dead])
-    _note(work, source.kind or "", [old.rid for old in dead])
+    tombs(work, source, dead, at=commit.read_text, left=left)
     return {old.remote_id for old in dead}
+
+
+def tombs(work: "PageWork", source: Source, dead: Sequence[Known], *, at: str, left: Collection[str]) -> None:
+    """Mark the records of tombstones, and say so; see `bury`."""
+    lost = [(source.id, old.remote_id) for old in dead if old.remote_id in left]
+    if lost:
+        work.tx.executemany("UPDATE state SET block = NULL, idx = NULL WHERE source_id = ? AND remote_id = ?", lost)
+    work.tx.executemany("UPDATE record SET deleted_at = ? WHERE rid = ?", [(at, old.rid) for old in dead])
+    _note(work, source.kind or "", [old.rid for old in dead])
 
 
 def sweep(work: "PageWork", source: Source, scan: Scan) -> tuple[int, str | None]:

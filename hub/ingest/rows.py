@@ -25,10 +25,12 @@ class Known(NamedTuple):
     version: str | None
     read_at: int
     deleted: int
+    block: int | None = None
+    idx: int | None = None
 
 
 _KNOWN = f"""
-SELECT remote_id, rid, mapped_hash, raw_hash, version, read_at, deleted FROM state
+SELECT remote_id, rid, mapped_hash, raw_hash, version, read_at, deleted, block, idx FROM state
 WHERE source_id = ? AND remote_id IN {ANY}
 """  # noqa: S608
 _NEW_RECORD = """
@@ -63,13 +65,13 @@ def write(work: "PageWork", source: Source, rows: Sequence["Row"], stored: dict[
     commit = work.commit
     observed = clock.text(commit.page.observed_at) if commit.page.observed_at else None
     hashes = work.raw_hashes if rows else []
-    table = _Table(work, source)
-    for row in _newest(rows):
+    table = Changed(work, source)
+    for row in newest(rows):
         old = stored.get(row.remote_id)
         version = row.updated_at or observed
         if old is None:
             table.add(row, version, hashes[row.index])
-        elif _stale(version, commit.read_ms, old) or (old.deleted and merged.away(work, source, row, old)):
+        elif _stale(version, work.read_ms(row.index), old) or (old.deleted and merged.away(work, source, row, old)):
             table.met.append(row.remote_id)
         elif old.mapped_hash != row.hash or old.deleted:
             table.change(row, version, hashes[row.index], old)
@@ -96,7 +98,7 @@ def promoted_columns(found: Promoted, keys: Keys) -> tuple[Any, ...]:
     )
 
 
-def _newest(rows: Sequence["Row"]) -> Sequence["Row"]:
+def newest(rows: Sequence["Row"]) -> Sequence["Row"]:
     """Of several rows with one id keep the newest version, the later one where versions do not tell."""
     by_id: dict[str, Row] = {}
     for row in rows:
@@ -113,7 +115,7 @@ def _stale(version: str | None, read_at: int, old: Known) -> bool:
     return read_at < old.read_at
 
 
-class _Table:
+class Changed:
     """The rows of one table that will be written, gathered for as few statements as possible."""
 
     def __init__(self, work: "PageWork", source: Source) -> None:
@@ -165,16 +167,15 @@ class _Table:
         self._note()
 
     def _values(self, rid: int, row: "Row", version: str | None) -> tuple[Any, ...]:
-        found, commit = decode(row.body), self.work.commit
+        found, read_ms = decode(row.body), self.work.read_ms(row.index)
         if self.kind.name == "account":
             self.domains.append((rid, [domain.strip().lower() for domain in found.domains or ()]))
-        updated_at = version or clock.sortable(found.updated_at or found.created_at or commit.read_text)
-        return updated_at, commit.read_ms, *promoted_columns(found, self.keys), row.body
+        updated_at = version or clock.sortable(found.updated_at or found.created_at or clock.from_millis(read_ms))
+        return updated_at, read_ms, *promoted_columns(found, self.keys), row.body
 
     def _state(self, row: "Row", version: str | None, raw_hash: bytes) -> tuple[Any, ...]:
-        work = self.work
-        place = work.blocks.put(row.index, work.raws[row.index])
-        return row.hash, raw_hash, version, work.commit.read_ms, self.seen, *place, self.source.id, row.remote_id
+        read_ms, place = self.work.read_ms(row.index), self.work.place(row.index)
+        return row.hash, raw_hash, version, read_ms, self.seen, *place, self.source.id, row.remote_id
 
     def _write_domains(self) -> None:
         tx = self.work.tx

@@ -9,7 +9,7 @@ import msgspec
 
 from hub.connector import Page, Stream, Verb
 from hub.errors import Unsupported
-from hub.mapping import words
+from hub.mapping import never, words
 from hub.mapping.loading import Resolve, Source, load, revision
 from hub.mapping.loop import compile_table
 from hub.mapping.pages import Broken, Reader, raws_of
@@ -23,17 +23,22 @@ from hub.mapping.verbs import bind
 from hub.mapping.words import Place
 from hub.mapping.writing import Writing
 
+_NO_PART = ("writable", "write", "raw_retention")
+
 
 class StreamMap:
     """All tables of one stream: one decoder for their paths together, one function each."""
 
-    def __init__(self, name: str, tables: list[Table], file: str) -> None:
+    def __init__(self, name: str, tables: list[Table], file: str, made_by: str = "") -> None:
         self.name = name
         self.tables = tables
         self.paths: dict[str, None] = {}
         root = Node()
         for table in tables:
             self._add(table, root, Place(file).at(table.name))
+        self.revision = made_by
+        self.never = never.of_stream(tables, self.paths, file)
+        self.raw_retention = never.retention_of(tables, file)
         record = root.settle()
         self.reader = Reader(name, record, dict if root.whole else root.struct or Skip)
         self.run = {table.name: compile_table(table, root) for table in tables}
@@ -74,6 +79,8 @@ class StreamMap:
         return node.items, f"{_under(prefix, here[-1] if here else '')}[]"
 
     def map(self, page: Page) -> MappedPage:
+        if self.never:
+            page = never.page(page, self.name, self.never)
         records = self.reader.read(page)
         found = {table.name: self._rows(table, records) for table in self.tables}
         self._broken(records, found)
@@ -111,6 +118,10 @@ class StreamMap:
         return read - len(set().union(*(rows.indexes() for rows in found.values())))
 
 
+def _projecting(body: dict[str, Any]) -> dict[str, Any]:
+    return {word: value for word, value in body.items() if word not in _NO_PART}
+
+
 def _complaint(record: Any) -> str:
     """Give the reason from what a connector puts in place of a line that is no record: [reason, the line's text]."""
     told = isinstance(record, list) and len(record) == 2 and all(isinstance(item, str) for item in record)
@@ -136,6 +147,7 @@ class CompiledMapping:
         self.source = source
         self.revision = revision(document)
         self.tables, self.actions = parse_document(source.where, document, allowed)
+        self._document = document
         self._streams: dict[str, StreamMap] = {}
         self._lock = threading.Lock()
         self.writing = Writing(source.where, self.tables)
@@ -150,13 +162,30 @@ class CompiledMapping:
         """Name the tables made of a stream's records, in file order."""
         return [table.name for table in self.tables.values() if table.stream == stream]
 
+    def elements(self, stream: str) -> frozenset[str]:
+        """Name those tables of a stream that are made of what is inside its records."""
+        return frozenset(name for name in self.tables_of(stream) if self.tables[name].each is not None)
+
+    def projection(self, stream: str) -> str:
+        """Give the revision of what makes a stream's rows: verbs, write sides and other streams are no part of it."""
+        return self._of(stream).revision
+
+    def raw_retention(self, stream: str) -> str | None:
+        """Say how long a stream's raw records are kept: "90d", "none", or None for ever."""
+        return self._of(stream).raw_retention
+
+    def never(self, stream: str) -> tuple[Path, ...]:
+        """Name what is cut out of a stream's records before anything is stored."""
+        return self._of(stream).never
+
     def _of(self, stream: str) -> StreamMap:
         with self._lock:
             if stream not in self._streams:
                 tables = [table for table in self.tables.values() if table.stream == stream]
                 if not tables:
                     words.unknown(Place(self.source.where), "stream", stream, self.streams())
-                self._streams[stream] = StreamMap(stream, tables, self.source.where)
+                share = {table.name: _projecting(self._document[table.name]) for table in tables}
+                self._streams[stream] = StreamMap(stream, tables, self.source.where, revision(share))
             return self._streams[stream]
 
     def stream(self, name: str, *, since: datetime | None = None) -> Stream:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from hub.config import duration_s
 from hub.mapping import rules, verbs, words
 from hub.mapping.converters import catalogue
 from hub.mapping.paths import Path, parse_path
@@ -14,7 +15,10 @@ from hub.mapping.words import Place
 from hub.mapping.writespec import parse_write
 from hub.records import KINDS, Field, Kind
 
-_TABLE = ("stream", "kind", "key", "updated_at", "each", "where", "deleted", "writable", "fields", "write")
+_TABLE = (
+    "stream", "kind", "key", "updated_at", "each", "where", "deleted", "writable", "fields", "write", "raw_retention",
+    "never",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ def _table(place: Place, name: str, body: dict[str, Any], known: Known, allowed:
         listed=listed,
         write=write,
         options={option: body[option] for option in allowed.table_options if option in body},
+        raw_retention=_retention(place.under("raw_retention"), body.get("raw_retention")),
+        never=_never(place.under("never"), body.get("never", [])),
     )
 
 
@@ -103,6 +109,24 @@ def _key(place: Place, body: dict[str, Any]) -> tuple[Path, ...]:
             place.under("all").fail("expected at least one path")
         return tuple(parse_path(part, place) for part in parts)
     return (parse_path(key, place),)
+
+
+def _retention(place: Place, value: Any) -> str | None:
+    if value is None or value == "none":
+        return None if value is None else "none"
+    try:
+        duration_s(words.string(place, value))
+    except ValueError:
+        place.fail('expected how long raw records are kept, such as "90d", or "none"; without it they are for ever')
+    return str(value)
+
+
+def _never(place: Place, value: Any) -> tuple[Path, ...]:
+    paths = tuple(parse_path(text, place) for text in words.strings(place, value, "a list of paths"))
+    for path in paths:
+        if path.ups or not path.steps:
+            place.fail(f'"{path.text}" must start at the stream\'s record, and name a part of it')
+    return paths
 
 
 def _updated_at(place: Place, value: Any, known: Known) -> From | None:

@@ -122,6 +122,8 @@ class Table:
     One table of a mapping: which records of which stream become which kind, and how.
 
     `writable` names every field that can be sent back: those `listed` in the file, and those with a write rule.
+    `raw_retention` is how long raw records are kept ("90d", "none"; None is for ever), `never` what is cut out of them
+    before anything is stored; both hold for the whole stream.
     """
 
     name: str
@@ -137,6 +139,8 @@ class Table:
     listed: tuple[str, ...] = ()
     write: Mapping[str, WriteSpec] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    raw_retention: str | None = None
+    never: tuple[Path, ...] = ()
 
     def entry(self, name: str) -> Entry | None:
         """Give the entry of a top-level field, or None."""

@@ -1,15 +1,17 @@
-"""The vendor's own bytes: append-only blocks of up to 100 records, compressed together."""
+"""The vendor's own bytes: blocks of up to 100 records, compressed together. Nothing moves inside a block."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 import zstandard
 
 from hub.store.database import Tx
+from hub.store.dialect import ANY, array
 
 BLOCK = 100
 _LEVEL = 3
+_BLOCKS = f"SELECT block, data FROM raw WHERE block IN {ANY} AND stream = ?"  # noqa: S608
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -20,13 +22,14 @@ class Blocks:
 
     source_id: int
     first: int
+    stream: str | None = None
     pending: list[bytes] = field(default_factory=list)
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
-    def after(cls, tx: Tx, source_id: int) -> "Blocks":
+    def after(cls, tx: Tx, source_id: int, stream: str | None = None) -> "Blocks":
         """Continue behind the last block."""
-        return cls(source_id, tx.execute("SELECT coalesce(max(block), 0) + 1 FROM raw").fetchone()[0])
+        return cls(source_id, tx.execute("SELECT coalesce(max(block), 0) + 1 FROM raw").fetchone()[0], stream)
 
     def put(self, index: int, raw: bytes) -> tuple[int, int]:
         """Add the record at `index` of the page; give its block and place in it."""
@@ -41,9 +44,9 @@ class Blocks:
         """Compress and insert what was put."""
         compress = zstandard.ZstdCompressor(level=_LEVEL).compress
         tx.executemany(
-            "INSERT INTO raw (block, source_id, count, data) VALUES (?, ?, ?, ?)",
+            "INSERT INTO raw (block, source_id, stream, count, data) VALUES (?, ?, ?, ?, ?)",
             [
-                (self.first + at // BLOCK, self.source_id, len(part), compress(_pack(part)))
+                (self.first + at // BLOCK, self.source_id, self.stream, len(part), compress(_pack(part)))
                 for at in range(0, len(self.pending), BLOCK)
                 for part in (self.pending[at : at + BLOCK],)
             ],
@@ -57,6 +60,28 @@ def read(tx: Tx, places: Sequence[tuple[int, int]]) -> list[bytes]:
     for block, index in places:
         if block not in opened:
             (data,) = tx.execute("SELECT data FROM raw WHERE block = ?", (block,)).fetchone()
-            opened[block] = _unpack(zstandard.ZstdDecompressor().decompress(data))
+            opened[block] = unpacked(data)
         found.append(opened[block][index])
     return found
+
+
+def at(tx: Tx, places: Iterable[tuple[int, int]], stream: str) -> dict[tuple[int, int], bytes]:
+    """Give those raw records of a stream that are at these places, by place."""
+    wanted: dict[int, list[int]] = {}
+    for block, index in places:
+        wanted.setdefault(block, []).append(index)
+    found = {}
+    for block, data in tx.execute(_BLOCKS, (array(wanted), stream)):
+        records = unpacked(data)
+        found.update({(block, index): records[index] for index in wanted[block] if records[index]})
+    return found
+
+
+def unpacked(data: bytes) -> list[bytes]:
+    """Open a block."""
+    return _unpack(zstandard.ZstdDecompressor().decompress(data))
+
+
+def packed(records: Sequence[bytes]) -> bytes:
+    """Close a block."""
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(_pack(records))

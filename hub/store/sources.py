@@ -7,7 +7,7 @@ from hub.store.database import Tx
 
 @dataclass(frozen=True)
 class Source:
-    """One table of one connection. `stream` and `kind` are None until it is synced for the first time."""
+    """One table of one connection, as tables.Source says."""
 
     id: int
     connection: str
@@ -16,6 +16,7 @@ class Source:
     kind: str | None
     connector: str | None = None
     revision: str | None = None
+    whole: str | None = None
 
 
 @dataclass
@@ -31,7 +32,9 @@ class Sources:
     def load(cls, tx: Tx) -> "Sources":
         """Read the registry."""
         found = cls(_token(tx))
-        for row in tx.execute("SELECT id, connection, name, stream, kind, connector, revision FROM source ORDER BY id"):
+        for row in tx.execute(
+            "SELECT id, connection, name, stream, kind, connector, revision, whole FROM source ORDER BY id"
+        ):
             found._add(Source(*row))
         return found
 
@@ -61,6 +64,15 @@ class Sources:
         self._add(made)
         return made
 
+    def made_by(self, wanted: Source, mapping: str) -> str | None:
+        """Say which mapping made all rows of a table, now that one of them is made by `mapping` (see tables.Source)."""
+        known = self.by_name.get((wanted.connection, wanted.name))
+        if known is not None and known.stream == wanted.stream:
+            return known.whole if known.whole in (mapping, under_way(mapping)) else None
+        beside = self.by_stream.get((wanted.connection, wanted.stream or ""), [])
+        new = known is None or known.stream is None
+        return mapping if new and all(one.whole == mapping for one in beside) else None
+
     def mention(self, tx: Tx, connection: str, name: str) -> Source:
         """Find a table that a record refers to; register its name if it has not been synced yet."""
         known = self.by_name.get((connection, name))
@@ -80,15 +92,38 @@ class Sources:
             self.by_stream[source.connection, source.stream].remove(source)
 
 
+_ALL = "SELECT id, connection, name, stream, kind, connector, revision, whole FROM source ORDER BY id"
 _UPSERT = """
-INSERT INTO source (id, connection, name, stream, kind, connector, revision) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO source (id, connection, name, stream, kind, connector, revision, whole) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET stream = excluded.stream, kind = excluded.kind, connector = excluded.connector,
-    revision = excluded.revision
+    revision = excluded.revision, whole = excluded.whole
 """
 
 
-def _facts(source: Source) -> tuple[str, str, str | None, str | None, str | None, str | None]:
-    return source.connection, source.name, source.stream, source.kind, source.connector, source.revision
+def under_way(mapping: str) -> str:
+    """Say that the rows of a table are on their way to a mapping."""
+    return f">{mapping}"
+
+
+_OTHERS = "FROM source WHERE connection = ? AND stream = ? AND coalesce(whole, '') <> ?"
+_BEGIN = "UPDATE source SET whole = ? WHERE connection = ? AND stream = ? AND coalesce(whole, '') <> ?"
+_SETTLE = "UPDATE source SET whole = ? WHERE connection = ? AND stream = ? AND whole = ?"
+
+
+def begin(tx: Tx, connection: str, stream: str, *, mapping: str) -> None:
+    """Note that all rows of a stream's tables will be made anew; a page of another mapping takes that back."""
+    tx.execute(_BEGIN, (under_way(mapping), connection, stream, mapping))
+
+
+def settled(tx: Tx, connection: str, stream: str, *, mapping: str) -> bool:
+    """Note that all rows of a stream's tables are made by a mapping; False where a page of another one came between."""
+    tx.execute(_SETTLE, (mapping, connection, stream, under_way(mapping)))
+    left = tx.execute(f"SELECT 1 {_OTHERS} LIMIT 1", (connection, stream, mapping))
+    return left.fetchone() is None
+
+
+def _facts(one: Source) -> tuple[str, str, str | None, str | None, str | None, str | None, str | None]:
+    return one.connection, one.name, one.stream, one.kind, one.connector, one.revision, one.whole
 
 
 def _token(tx: Tx) -> tuple[int, ...]:

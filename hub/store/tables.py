@@ -33,7 +33,9 @@ class Source(HubTable, table=True):
     """
     A table of a connection's mapping, and the stream it comes from.
 
-    `stream` and `kind` are null for a table that records refer to and that has not been synced yet.
+    `stream` and `kind` are null for a table that records refer to and that has not been synced yet. `whole` is the
+    mapping of its stream that made all of its rows; null while they are of several, `>` before it while a remap to it
+    is under way.
     """
 
     __tablename__ = "source"
@@ -46,6 +48,7 @@ class Source(HubTable, table=True):
     kind: str | None = None
     connector: str | None = None
     revision: str | None = None
+    whole: str | None = None
 
 
 class State(HubTable, table=True):
@@ -53,7 +56,8 @@ class State(HubTable, table=True):
     What the hub has of one record, in the form every page is compared with.
 
     `version` is the vendor's time of the record, `read_at` when it was asked for (ms since 1970), `seen` the last full
-    scan that met it; `block` and `idx` find its raw bytes. A record that the mapping never took is in `reject` only.
+    scan that met it; `block` and `idx` find its raw bytes: null where they are not kept, and where the mapping does not
+    take the record any more. A record that the mapping never took is in `reject` or `untaken` only.
     """
 
     __tablename__ = "state"
@@ -121,7 +125,11 @@ class Record(HubTable, table=True):
 
 
 class Raw(HubTable, table=True):
-    """Up to 100 raw records, compressed together; append-only."""
+    """
+    Up to 100 raw records of a stream, compressed together.
+
+    `source_id` is one of the stream's tables. A record that was taken out is empty; nothing moves inside a block.
+    """
 
     __tablename__ = "raw"
 
@@ -129,6 +137,86 @@ class Raw(HubTable, table=True):
     source_id: int
     count: int
     data: bytes = _bytes()
+    stream: str | None = None
+
+
+class Untaken(HubTable, table=True):
+    """
+    A raw record of which no table has a row: skipped, or gone by its own word; a changed mapping may take it.
+
+    `key` is the vendor's id as the stream's first table reads it, else the hash of the bytes.
+    """
+
+    __tablename__ = "untaken"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    connection: str = Field(primary_key=True)
+    stream: str = Field(primary_key=True)
+    key: str = Field(primary_key=True)
+    raw_hash: bytes = _bytes()
+    read_at: int = _ms()
+    block: int
+    idx: int
+
+
+class Remap(HubTable, table=True):
+    """A remap of a stream that is under way: to which mapping, and the last block of raw records that it is past."""
+
+    __tablename__ = "remap"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    connection: str = Field(primary_key=True)
+    stream: str = Field(primary_key=True)
+    revision: str
+    block: int
+    began_at: str
+
+
+class Described(HubTable, table=True):
+    """What a system last said of a stream's fields: `fields` is JSON, {name: [type, [values]]}."""
+
+    __tablename__ = "described"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    connection: str = Field(primary_key=True)
+    stream: str = Field(primary_key=True)
+    at: str
+    fields: str = _text()
+
+
+class Drift(HubTable, table=True):
+    """A change between two descriptions of a stream: added, removed, retyped, new_value or gone_value."""
+
+    __tablename__ = "drift"
+    __table_args__ = (Index("drift_of", "connection", "stream"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    connection: str
+    stream: str
+    at: str
+    what: str
+    field: str
+    before: str | None = None
+    after: str | None = None
+
+
+class Filled(HubTable, table=True):
+    """
+    How often a unified field is filled, from samples of pages: in all before, and in those since the last look.
+
+    `emptied_at` is when a field that used to be filled was found null in all rows of a look.
+    """
+
+    __tablename__ = "filled"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    source_id: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    field: str = Field(primary_key=True)
+    looked: int
+    filled: int
+    recent_looked: int
+    recent_filled: int
+    emptied_at: str | None = None
 
 
 class MatchKey(HubTable, table=True):

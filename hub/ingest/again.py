@@ -1,0 +1,190 @@
+"""
+Stored raw records, mapped anew: what would be different, and the change itself.
+
+A record keeps when it was read and its place among the raw ones. What the store knows to be newer stays as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hub.ingest import gone, rejects, rows, untaken
+from hub.ingest.commit import Kept, PageCommit, PageWork, register, standing, tell
+from hub.ingest.rows import Known
+from hub.store import Source, Sources, Store, Tx, clock
+from hub.store.raw import Blocks
+
+if TYPE_CHECKING:
+    from hub.mapping import Reject, Row, TableRows
+
+
+@dataclass
+class Again:
+    """
+    What mapping stored records anew means for one table.
+
+    `same` counts rows that are as they were; `moved` are as they were, of another raw record. Of rejects there are
+    those that were not kept before. The rows of `gone` are taken by the table no more.
+    """
+
+    table: str
+    kind: str
+    new: list["Row"] = field(default_factory=list)
+    changed: list[tuple["Row", Known]] = field(default_factory=list)
+    moved: list[tuple["Row", Known]] = field(default_factory=list)
+    gone: list[Known] = field(default_factory=list)
+    rejected: list["Reject"] = field(default_factory=list)
+    same: int = 0
+
+    @property
+    def writes(self) -> bool:
+        return bool(self.new or self.changed or self.moved or self.gone or self.rejected)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All tables of a lot of records; `old` are the positions of those of which the store knows something newer."""
+
+    tables: dict[str, Again]
+    old: frozenset[int]
+
+    @property
+    def writes(self) -> bool:
+        return any(table.writes for table in self.tables.values())
+
+
+def compare(tx: Tx, sources: Sources, commit: PageCommit) -> Compared:
+    """Say what mapping stored records anew would change; `commit.kept` says where each is from. Nothing is written."""
+    stored = {name: _stored(tx, sources, commit, table) for name, table in commit.mapped.tables.items()}
+    old = _old(commit, stored)
+    tables = {name: _compare(commit, table, stored[name], old) for name, table in commit.mapped.tables.items()}
+    for name, table in commit.mapped.tables.items():
+        new = rejects.unknown(tx, sources.by_name.get((commit.connection, name)), commit, table)
+        tables[name].rejected = [reject for reject in new if reject.index not in old]
+    return Compared(tables, old)
+
+
+def reproject(
+    store: Store,
+    commit: PageCommit,
+    *,
+    remapped: tuple[str, int] | None = None,
+    replayed: Sequence[rejects.Stored] = (),
+) -> Compared:
+    """
+    Write what mapping stored records anew changes, in one transaction: rows, tombstones, rejects, links and events.
+
+    `remapped` is the remap this belongs to and the last block of it, noted in the same transaction; `replayed` are the
+    rejects that the records are from: those that are none any more go.
+    """
+    with store.write() as tx:
+        work = PageWork(tx, commit, Sources.load(tx), clock.text(clock.now()))
+        sources = {name: register(work, table) for name, table in commit.mapped.tables.items()}
+        work.blocks = Blocks.after(tx, next(iter(sources.values())).id, commit.stream)
+        found = compare(tx, work.sources, commit)
+        for name, table in found.tables.items():
+            _write(work, sources[name], table)
+        untaken.write(work, found.old)
+        work.blocks.write(tx)
+        rejects.forget(work, replayed, {sources[name].id: table for name, table in commit.mapped.tables.items()})
+        tell(work)
+        if remapped is not None:
+            _note(tx, commit, *remapped)
+    return found
+
+
+def retire(store: Store, commit: PageCommit, source: Source, dead: Sequence[Known]) -> int:
+    """Turn rows that the mapping makes no more into tombstones, where nothing newer came; give how many."""
+    with store.write() as tx:
+        work = PageWork(tx, commit, Sources.load(tx), clock.text(clock.now()))
+        now = rows.known(tx, source.id, [known.remote_id for known in dead])
+        dying = [known for known in dead if now.get(known.remote_id) == known]
+        _bury(work, source, dying)
+        tell(work)
+    return len(dying)
+
+
+_NOTED = """
+INSERT INTO remap (connection, stream, revision, block, began_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (connection, stream) DO UPDATE SET revision = excluded.revision, block = excluded.block
+"""
+
+
+def _note(tx: Tx, commit: PageCommit, revision: str, block: int) -> None:
+    tx.execute(_NOTED, (commit.connection, commit.stream, revision, block, clock.text(clock.now())))
+
+
+def _kept(commit: PageCommit, index: int) -> Kept:
+    assert commit.kept is not None
+    return commit.kept[index]
+
+
+def _stored(tx: Tx, sources: Sources, commit: PageCommit, table: "TableRows") -> dict[str, Known]:
+    source = sources.by_name.get((commit.connection, table.table))
+    ids = [*(row.remote_id for row in table.rows), *table.untaken, *table.deleted]
+    return rows.known(tx, source.id, ids) if source is not None and ids else {}
+
+
+def _old(commit: PageCommit, stored: Mapping[str, dict[str, Known]]) -> frozenset[int]:
+    """Find the records that are no more what the store last heard: a newer one came, or the vendor says it is gone."""
+    found = set()
+    for name, table in commit.mapped.tables.items():
+        if name in commit.elements:
+            continue
+        for remote_id, index in untaken.keyed(table):
+            known = stored[name].get(remote_id)
+            if known is not None and _newer(known, _kept(commit, index)):
+                found.add(index)
+    return frozenset(found)
+
+
+def _newer(known: Known, kept: Kept) -> bool:
+    """Tell whether a row is of something newer; a tombstone that has its raw record is the vendor's own word."""
+    if known.deleted and known.block is not None:
+        return known.read_at >= kept.read_at
+    return (known.block, known.idx) != kept.place and known.read_at > kept.read_at
+
+
+def _compare(commit: PageCommit, table: "TableRows", stored: dict[str, Known], old: frozenset[int]) -> Again:
+    found = Again(table.table, table.kind)
+    there, lost = standing(table, ())
+    for row in rows.newest(there):
+        kept, known = _kept(commit, row.index), stored.get(row.remote_id)
+        if known is None:
+            if row.index not in old:
+                found.new.append(row)
+        elif _newer(known, kept):
+            continue
+        elif known.mapped_hash != row.hash or known.deleted:
+            found.changed.append((row, known))
+        elif (known.block, known.idx) == kept.place:
+            found.same += 1
+        elif known.read_at < kept.read_at:
+            found.moved.append((row, known))
+    at = dict(zip((*table.untaken, *table.deleted), (*table.untaken_index, *table.deleted_at), strict=True))
+    for remote_id in lost:
+        known = stored.get(remote_id)
+        if known is not None and not known.deleted and known.read_at <= _kept(commit, at[remote_id]).read_at:
+            found.gone.append(known)
+    return found
+
+
+def _write(work: PageWork, source: Source, table: Again) -> None:
+    changed = rows.Changed(work, source)
+    for row in table.new:
+        changed.add(row, row.updated_at, work.raw_hashes[row.index])
+    for row, known in table.changed:
+        changed.change(row, row.updated_at or known.version, work.raw_hashes[row.index], known)
+    for row, known in table.moved:
+        changed.keep(row, row.updated_at or known.version, work.raw_hashes[row.index])
+    if table.new or table.changed or table.moved:
+        changed.write()
+    _bury(work, source, table.gone)
+    rejects.put(work, source, table.rejected)
+
+
+def _bury(work: PageWork, source: Source, dead: Sequence[Known]) -> None:
+    if dead:
+        sql = "UPDATE state SET deleted = TRUE WHERE source_id = ? AND remote_id = ?"
+        work.tx.executemany(sql, [(source.id, known.remote_id) for known in dead])
+        gone.tombs(work, source, dead, at=work.at, left={known.remote_id for known in dead})

@@ -1,0 +1,98 @@
+"""Walk over a stream's raw records in the order they were stored in, each as it was last heard of."""
+
+from array import array as Numbers
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hub.ingest import Kept
+from hub.store import Source, Sources, Store, Tx, raw
+from hub.store.dialect import ANY, array
+
+LOT = 1000
+"""Records that are mapped together, and written in one transaction."""
+_BLOCKS = 200
+_ROWS = 5000
+_PLACES = """
+SELECT remote_id, block, idx, read_at FROM state
+WHERE source_id = ? AND remote_id > ? AND NOT deleted AND block > ? ORDER BY remote_id LIMIT ?
+"""
+_UNTAKEN = """
+SELECT key, block, idx, read_at FROM untaken
+WHERE connection = ? AND stream = ? AND key > ? AND block > ? ORDER BY key LIMIT ?
+"""
+_DATA = f"SELECT block, data FROM raw WHERE block IN {ANY} AND stream = ? ORDER BY block"  # noqa: S608
+
+
+@dataclass(frozen=True)
+class Lot:
+    """Raw records with where each is from; `block` is the last block of them."""
+
+    raws: list[bytes]
+    kept: list[Kept]
+    block: int
+
+
+@dataclass
+class Live:
+    """Where a stream's raw records are, as last heard of: by block, when each was read (0: not the last word)."""
+
+    blocks: dict[int, "Numbers[int]"] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, block: int, idx: int, read_at: int) -> None:
+        times = self.blocks.get(block)
+        if times is None:
+            times = self.blocks[block] = Numbers("q", bytes(8 * raw.BLOCK))
+        if not times[idx]:
+            self.count += 1
+        times[idx] = max(times[idx], read_at, 1)
+
+
+def tables(sources: Sources, connection: str, stream: str) -> list[Source]:
+    """Give all tables that were ever made of a stream."""
+    return sources.by_stream.get((connection, stream), [])
+
+
+def live(store: Store, connection: str, stream: str, *, after: int = 0) -> Live:
+    """Find the raw records of a stream that rows, or what no table takes, are made of, behind a block."""
+    found = Live()
+    with store.read() as tx:
+        for source in tables(Sources.load(tx), connection, stream):
+            _collect(tx, found, _PLACES, (source.id,), after)
+        _collect(tx, found, _UNTAKEN, (connection, stream), after)
+    return found
+
+
+def _collect(tx: Tx, found: Live, sql: str, key: tuple[int | str, ...], after: int) -> None:
+    last = ""
+    while rows := tx.execute(sql, (*key, last, after, _ROWS)).fetchall():
+        for _, block, idx, read_at in rows:
+            found.add(block, idx, read_at)
+        last = rows[-1][0]
+
+
+def lots(store: Store, stream: str, places: Live) -> Iterator[Lot]:
+    """Give the raw records at these places, about 1,000 at a time; a block that is gone meanwhile is passed over."""
+    blocks: list[int] = []
+    count = 0
+    for block in sorted(places.blocks):
+        blocks.append(block)
+        count += len(places.blocks[block]) - places.blocks[block].count(0)
+        if count >= LOT or len(blocks) >= _BLOCKS:
+            yield _read(store, stream, places, blocks)
+            blocks, count = [], 0
+    if blocks:
+        yield _read(store, stream, places, blocks)
+
+
+def _read(store: Store, stream: str, places: Live, blocks: Sequence[int]) -> Lot:
+    raws: list[bytes] = []
+    kept: list[Kept] = []
+    with store.read() as tx:
+        for block, data in tx.execute(_DATA, (array(blocks), stream)):
+            times = places.blocks[block]
+            for idx, record in enumerate(raw.unpacked(data)):
+                if times[idx] and record:
+                    raws.append(record)
+                    kept.append(Kept(times[idx], (block, idx)))
+    return Lot(raws, kept, blocks[-1])
