@@ -38,6 +38,7 @@ def test_a_good_connector_passes_every_check(case, acme_sandbox):
         )
         checks.keeps_notes_internal(good)
         checks.settles_a_lost_answer(good)
+        checks.doubts_what_broke_off(good)
     with case(token="wrong-token") as wrong:
         checks.refuses_wrong_credentials(wrong)
 
@@ -154,3 +155,17 @@ def test_it_catches_a_connector_that_calls_a_lost_answer_absent(acme, case):
 
     with case(Hasty) as bad, pytest.raises(AssertionError, match="says absent of what happened"):
         checks.settles_a_lost_answer(bad)
+
+
+def test_it_catches_a_connector_that_takes_nonsense_for_a_refusal(acme, case):
+    class Certain(acme.AcmeConnector):
+        @hub.act(hub.TicketNote, idempotency="marker")
+        def note(self, action, call):
+            try:
+                answer = self.transport.post(f"https://api.acme.example/cases/{call.target.remote_id}/notes", json={})
+                return hub.Outcome([hub.Effect("note", answer.json()["id"], "create")])
+            except ValueError as exc:
+                raise hub.Invalid("acme: the answer is no JSON") from exc
+
+    with case(Certain) as bad, pytest.raises(AssertionError, match="is taken for a failure"):
+        checks.doubts_what_broke_off(bad)

@@ -90,6 +90,7 @@ CODES: dict[str, Code] = {
     "temporary": Code(503, "Not now", _WAIT),
     "ticket_closed": Code(409, "The ticket is closed for good", "open a new one"),
     "too_large": Code(413, "The body is too large", _FIX),
+    "too_late": Code(503, "It took too long until it could be sent, so it was not", "ask anew under a new key"),
     "too_recent": Code(503, "Asked again too soon", _WAIT),
     "unauthorized": Code(401, "Credentials are not accepted", "send a valid key; 502: a system refuses the hub's"),
     "unknown": Code(502, "Sent, and the answer was lost", "do not repeat it; look the run up after `check_after_ms`"),

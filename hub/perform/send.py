@@ -49,10 +49,12 @@ class Doubtful:
     resend: bool = True
 
 
-def attempt(connection: Connection, action: Action, call: Call) -> Done | Failed | Doubtful:
-    """Let the connector act, once. Never raises what a connector raises."""
+def attempt(
+    connection: Connection, action: Action, call: Call, *, within_s: float | None = None
+) -> Done | Failed | Doubtful:
+    """Let the connector act, once; its writes leave `within_s` or not at all. Never raises what a connector raises."""
     method = _method(connection, action)
-    with watch() as flights:
+    with watch(within_s) as flights:
         try:
             outcome = method(action, call)
         except HubError as exc:

@@ -22,8 +22,12 @@ from hub.perform.words import call_for, planned_of
 
 NATIVE_WINDOW = timedelta(hours=1)
 """How long a vendor surely remembers a key: Zendesk two hours, Stripe at least 24."""
-IN_FLIGHT = timedelta(seconds=60)
-"""How long a request may be under way after its sender died; before that, not finding it proves nothing."""
+SEND_WITHIN = timedelta(seconds=30)
+"""How long after the commit that says "sending" a write may leave; later it does not leave at all."""
+IN_FLIGHT = timedelta(seconds=90)
+"""How long after that commit a request may be under way; before that, not finding its effect proves nothing."""
+SAFE = frozenset({"native", "upsert", "set", "version"})
+"""Strategies under which the vendor itself keeps the same request, sent beside a lost one, from a second effect."""
 ATTENTION_AFTER = timedelta(hours=24)
 """How long a run may stay unknown before a person is asked."""
 
@@ -48,48 +52,56 @@ class Work:
             self._send()
         elif self.step.state in ("sending", "unknown"):
             error = Unknown(f"{self.connection.name}: {self.action.name}: sent, and its answer was lost")
-            self._resolve(Doubtful(error, resend=not self._handed_over()), may_resend=True, trust_absent=self._landed())
+            self._resolve(Doubtful(error, resend=not self._handed_over()), may_resend=True)
 
-    def _send(self) -> None:
-        self.step = self.ledger.begin(self.step, owner=self.owner)
-        self._take(attempt(self.connection, self.action, self.call), may_resend=True)
+    def _send(self, *, again: bool = False) -> None:
+        self.step = self.ledger.begin(self.step, owner=self.owner, again=again)
+        got = attempt(self.connection, self.action, self.call, within_s=SEND_WITHIN.total_seconds())
+        self._take(got, may_resend=not again)
 
     def _take(self, got: Done | Failed | Doubtful, *, may_resend: bool) -> None:
         if isinstance(got, Done):
             self._done(got.outcome)
         elif isinstance(got, Doubtful):
-            self._resolve(got, may_resend=may_resend)
+            self._resolve(got, may_resend=may_resend, answered=self._strategy() in SAFE)
         elif got.accepted and isinstance(found := ask(self.connection, self.action, self.call), Found):
             self._done(found.outcome)
         else:
             self._settle(Move("failed", error=_failure(got)))
 
-    def _resolve(self, doubt: Doubtful, *, may_resend: bool, trust_absent: bool = True) -> None:
+    def _resolve(self, doubt: Doubtful, *, may_resend: bool, answered: bool = False) -> None:
+        """
+        Look a doubtful write up; settle it, send it once more, or leave it unknown.
+
+        Absent is believed once the write must have arrived. A sender that is here to see its answer get lost
+        (`answered`) need not wait for that where the vendor keeps two of the same from acting twice.
+        """
         answer = ask(self.connection, self.action, self.call)
         if isinstance(answer, Found):
             self._done(answer.outcome)
             return
-        absent = isinstance(answer, Absent) and trust_absent
-        again = doubt.resend and self._key_still_known() and not isinstance(answer, Absent)
-        if may_resend and (absent or again):
-            self.step = self.ledger.begin(self.step, owner=self.owner, again=True)
-            self._take(attempt(self.connection, self.action, self.call), may_resend=False)
-            return
-        if absent:
+        absent = isinstance(answer, Absent)
+        again = (self._landed() or answered) if absent else doubt.resend and self._key_still_known()
+        if may_resend and again:
+            self._send(again=True)
+        elif absent and self._landed():
             text = f"{self.connection.name}: {self.action.name}: did not get through; nothing happened there"
             self._settle(Move("absent", error=_failure(Failed(Temporary(text)))))
-            return
-        outcome = None if doubt.outcome is None else _json(doubt.outcome)
-        self._settle(Move("unknown", outcome=outcome, error=_failure(Failed(doubt.error))))
+        else:
+            outcome = None if doubt.outcome is None else _json(doubt.outcome)
+            self._settle(Move("unknown", outcome=outcome, error=_failure(Failed(doubt.error))))
 
     def _landed(self) -> bool:
-        """Say whether what a process sent before it died must have reached the vendor by now, or never will."""
+        """Say whether what was sent must have reached the vendor by now, or never will."""
         return _age(self.step.sent_at) >= self.in_flight
 
     def _key_still_known(self) -> bool:
         """With a vendor's own key the same request again does no harm, as long as the vendor remembers the key."""
+        return self._strategy() == "native" and _age(self.step.first_sent_at) < NATIVE_WINDOW
+
+    def _strategy(self) -> str | None:
         mark = self.connection.can(self.action.name)
-        return mark is not None and mark.idempotency == "native" and _age(self.step.first_sent_at) < NATIVE_WINDOW
+        return mark.idempotency if mark is not None else None
 
     def _handed_over(self) -> bool:
         return self.step.outcome is not None

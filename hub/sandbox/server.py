@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -36,8 +37,9 @@ class Fault:
     What to do to the next `times` requests whose "METHOD /path" starts with or matches `match`.
 
     `do` is status:N, slow:Ns, late:Ns (it happens at once, the answer comes late), drop_before (nothing happens, no
-    answer), drop_after (it happens, no answer), html or truncate (the answer is spoilt), cut (the connection breaks
-    within the answer); duplicate_webhook, reorder_webhook and ignore_keys are acted out by the sandbox.
+    answer), drop_after (it happens, no answer), drop_late:Ns (no answer, and it happens N seconds later), html or
+    truncate (the answer is spoilt), cut (the connection breaks within the answer); duplicate_webhook, reorder_webhook
+    and ignore_keys are acted out by the sandbox.
     """
 
     match: str
@@ -273,6 +275,11 @@ class _Exchange(BaseHTTPRequestHandler):
             time.sleep(float(slow.split(":")[1].rstrip("s")))
         if sandbox.faulty("drop_before", request):
             sandbox.book(request)
+            return self.hang_up()
+        if late := sandbox.faulty("drop_late", request):
+            self.connection.shutdown(socket.SHUT_RDWR)
+            time.sleep(float(late.split(":")[1].rstrip("s")))
+            sandbox.answer(request)
             return self.hang_up()
         if status := sandbox.faulty("status", request):
             response = sandbox.failed(request, int(status.split(":")[1]))

@@ -11,12 +11,15 @@ import pytest
 from hub.actions import Action
 from hub.connector import Absent, Found
 from hub.errors import HubError, Invalid, MappingError, NotFound, Temporary, Unauthorized
+from hub.perform.send import Failed, attempt
 from hub.records import KINDS
 from hub.sandbox import Request, Response
 from hub.testing.case import Case
 from hub.transport import Captured, capturing, watch
 
 ODD_IDS = ("../../users/1", "https://elsewhere.example/x", "1/../2", "1?x=1", "%2e%2e", "a b", "1\n2", "")
+WRITES = "^(POST|PUT|PATCH|DELETE) "
+BROKEN = ("status:500", "status:503", "drop_before", "drop_after", "cut", "truncate", "html")
 
 
 def names_the_account(case: Case) -> None:
@@ -153,7 +156,7 @@ def settles_a_lost_answer(case: Case) -> None:
             continue
         made, call = case.call(action, key=f"hub-lost-{action.name}")
         before = len(case.sandbox.effects())
-        case.sandbox.fault("^(POST|PUT|PATCH|DELETE) ", "drop_after", 1)
+        case.sandbox.fault(WRITES, "drop_after", 1)
         raised = _do(case, action, made, call)
         case.sandbox.faults.clear()
         if raised is None:
@@ -165,6 +168,20 @@ def settles_a_lost_answer(case: Case) -> None:
             assert not isinstance(answer, Absent), f"{action.name}: @find says absent of what happened"
             if isinstance(answer, Found):
                 assert answer.outcome.effects, f"{action.name}: @find names no effect"
+
+
+def doubts_what_broke_off(case: Case) -> None:
+    """A write that broke off, or that a server error or nonsense answered, is never taken for one that failed."""
+    for action in case.actions():
+        if action.risk == "R0":
+            continue
+        for n, fault in enumerate(BROKEN):
+            made, call = case.call(action, key=f"hub-doubt-{n}-{action.name}")
+            case.sandbox.fault(WRITES, fault, 1)
+            got = attempt(case.connection, made, call)
+            met = not any(one.times for one in case.sandbox.faults)
+            case.sandbox.faults.clear()
+            assert not (met and isinstance(got, Failed)), f"{action.name}: {fault} is taken for a failure: {got}"
 
 
 def keeps_messages_closed(case: Case, private: Iterable[str]) -> None:

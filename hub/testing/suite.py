@@ -95,3 +95,7 @@ class ConnectorSuite:
     def test_a_lost_answer_is_never_called_absent(self, fresh: Case) -> None:
         if self.http:
             checks.settles_a_lost_answer(fresh)
+
+    def test_a_write_that_broke_off_is_never_called_failed(self, fresh: Case) -> None:
+        if self.http:
+            checks.doubts_what_broke_off(fresh)

@@ -1,6 +1,7 @@
 """What is known of requests that went out, or were kept from going out: for actions and their previews."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from urllib3.exceptions import (
     NewConnectionError,
     ProxyError,
 )
+
+from hub.errors import NotSent
 
 _NEVER_SENT = (NewConnectionError, ConnectTimeoutError, NameResolutionError, LocationParseError, ProxyError)
 
@@ -42,18 +45,30 @@ class Captured(BaseException):
 
 
 _flights: ContextVar[list[Flight] | None] = ContextVar("hub_flights", default=None)
+_until: ContextVar[float | None] = ContextVar("hub_until", default=None)
 _capturing: ContextVar[bool] = ContextVar("hub_capturing", default=False)
 
 
 @contextlib.contextmanager
-def watch() -> Iterator[list[Flight]]:
-    """Collect the writes that this thread attempts inside the block."""
+def watch(within_s: float | None = None) -> Iterator[list[Flight]]:
+    """
+    Collect the writes that this thread attempts inside the block.
+
+    One that would leave later than `within_s` seconds after the block began is refused with NotSent: a process that
+    slept, or waited for a limit, must not send what others look up and send in its place by then.
+    """
     flights: list[Flight] = []
-    token = _flights.set(flights)
+    tokens = _flights.set(flights), _until.set(None if within_s is None else _awake() + within_s)
     try:
         yield flights
     finally:
-        _flights.reset(token)
+        _flights.reset(tokens[0])
+        _until.reset(tokens[1])
+
+
+def _awake() -> float:
+    """Give a clock that goes on while the machine is suspended, and never jumps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @contextlib.contextmanager
@@ -72,8 +87,10 @@ def is_capturing() -> bool:
 
 
 def note(flight: Flight) -> None:
-    """Tell whoever watches this thread that a write is about to leave."""
-    flights = _flights.get()
+    """Tell whoever watches this thread that a write is about to leave. Raises NotSent where it is too late for that."""
+    until, flights = _until.get(), _flights.get()
+    if until is not None and _awake() > until:
+        raise NotSent(f"{flight.method} {flight.url}: it was too late to send this; nothing left", code="too_late")
     if flights is not None:
         flights.append(flight)
 

@@ -43,18 +43,22 @@ class _Adapter(HTTPAdapter):
         own = self.transport
         granted = own.enter(request)
         flight = Flight(request.method or "", _path(request.url))
-        note(flight)
         try:
-            response = self._once(request, kw)
-        except Exception as exc:
-            flight.sent = was_sent(exc) is not False
-            exc.hub_sent = flight.sent  # type: ignore[attr-defined]
-            raise
+            note(flight)
+            response = self._sent(request, kw, flight)
         finally:
             own.pace.leave(granted)
         flight.sent, flight.status = True, response.status_code
         own.pace.heard(granted, response.status_code, response.headers, own.patience.backoff_s)
         return response
+
+    def _sent(self, request: requests.PreparedRequest, kw: dict[str, Any], flight: Flight) -> requests.Response:
+        try:
+            return self._once(request, kw)
+        except Exception as exc:
+            flight.sent = was_sent(exc) is not False
+            exc.hub_sent = flight.sent  # type: ignore[attr-defined]
+            raise
 
     def _read(self, request: requests.PreparedRequest, kw: dict[str, Any]) -> requests.Response:
         own, patience, waited = self.transport, self.transport.patience, 0.0

@@ -1,8 +1,18 @@
 """A write was sent and its answer did not come: what is looked up, what is sent again, what stays unknown."""
 
+import time
+from datetime import timedelta
+
 import pytest
 
+from hub.perform import work
 from tests.perform.shop import ShopConfig
+
+
+def landed(shop):
+    """Let time pass until what was sent must have arrived, or never will."""
+    shop.performer.in_flight = timedelta(0)
+    return shop
 
 
 def test_a_lost_answer_is_looked_up_and_found(shop):
@@ -66,16 +76,59 @@ def test_an_unknown_run_settles_once_it_can_be_looked_up(build):
 
 def test_a_reply_that_got_lost_on_the_way_is_sent_again_once(shop):
     shop.sandbox.fault("POST /comments", "drop_before", times=5)
-    result = shop.reply()
+    result = landed(shop).reply()
     assert (result.status, result.error["code"], result.error["retryable"]) == ("failed", "temporary", True)
     assert len(shop.sandbox.ledger) == 2
     assert shop.effects("comments") == 0
 
 
-def test_a_server_error_on_a_write_is_looked_up_before_anything_else(shop):
-    shop.sandbox.fault("POST /comments", "status:500")
-    assert shop.reply().status == "succeeded"
+@pytest.mark.parametrize("fault", ["status:500", "status:503", "drop_before"])
+def test_a_reply_whose_answer_broke_off_is_not_sent_beside_one_that_may_still_arrive(shop, fault):
+    shop.sandbox.fault("POST /comments", fault)
+    assert shop.reply().status == "unknown"
+    assert shop.reply().status == "unknown"
+    assert len(shop.sandbox.ledger) == 1
+    assert landed(shop).reply().status == "succeeded"
     assert shop.effects("comments") == 1
+
+
+def test_a_reply_that_happens_after_its_connection_broke_happens_once(shop):
+    """A proxy gives up, and the system behind it goes on: what is not there yet is still to come."""
+    shop.sandbox.fault("POST /comments", "drop_late:0.3s")
+    assert shop.reply().status == "unknown"
+    for _ in range(1000):
+        if shop.effects("comments"):
+            break
+        time.sleep(0.01)
+    assert shop.reply().status == "succeeded"
+    assert len(shop.sandbox.ledger) == 1
+
+
+def test_a_refund_that_happens_after_its_connection_broke_is_kept_apart_by_its_key(shop):
+    shop.sandbox.fault("POST /refunds", "drop_late:0.3s")
+    assert shop.refund().status == "succeeded"
+    assert len(shop.sandbox.ledger) == 1  # the first is not there yet; it carries the same key
+    for _ in range(1000):
+        if len(shop.sandbox.ledger) == 2:
+            break
+        time.sleep(0.01)
+    assert len({entry.key for entry in shop.sandbox.ledger}) == 1
+    assert shop.effects("refund") == 1
+
+
+def test_two_lost_answers_with_a_native_key_are_not_called_absent(shop):
+    shop.sandbox.fault("POST /refunds", "drop_before", times=2)
+    assert shop.refund().status == "unknown"
+    assert landed(shop).refund().status == "succeeded"
+    assert shop.effects("refund") == 1
+
+
+def test_a_process_that_slept_sends_nothing(shop, monkeypatch):
+    """Stopped between the commit and the request, for so long that others may have sent it in its place."""
+    monkeypatch.setattr(work, "SEND_WITHIN", timedelta(seconds=-1))
+    result = shop.reply()
+    assert (result.status, result.error["code"], result.error["retryable"]) == ("failed", "too_late", True)
+    assert shop.sandbox.ledger == []
 
 
 @pytest.mark.parametrize("fault", ["drop_after", "status:503", "truncate", "html"])
