@@ -34,6 +34,12 @@ def valid_id(value: str) -> str:
     return value
 
 
+class _Found(msgspec.Struct):
+    """What a query answers."""
+
+    records: list[dict[str, Any]]
+
+
 class Client:
     """Signs in when first asked and gives raw answers. Thread-safe."""
 
@@ -48,13 +54,13 @@ class Client:
         return self._json(self._call("GET", path, what, params=params), what)
 
     def value(self, path: str, what: str, params: Mapping[str, str] | None = None) -> Any:
-        """Read a path and decode the answer."""
-        return msgspec.json.decode(self.get(path, what, params))
+        """Read a path and decode the answer. Raises Temporary where it is cut off."""
+        return _decoded(self.get(path, what, params), Any, what)
 
     def query(self, soql: str, what: str) -> list[dict[str, Any]]:
         """Give the records of a small query's first page."""
-        records: list[dict[str, Any]] = self.value("query", what, {"q": soql})["records"]
-        return records
+        found: _Found = _decoded(self.get("query", what, {"q": soql}), _Found, what)
+        return found.records
 
     def write(
         self, method: str, path: str, body: Mapping[str, Any], what: str, headers: Mapping[str, str] | None = None
@@ -182,6 +188,13 @@ class Client:
             if not _NAMED_BY_VENDOR.fullmatch(named):
                 raise Unauthorized("Salesforce: the log-in named an instance that is not under salesforce.com")
             self.transport.own(named)
+
+
+def _decoded(body: bytes, kind: Any, what: str) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise Temporary(f"Salesforce: {what}: the answer is cut off or has another form") from exc
 
 
 def sdk_faults() -> tuple[type[Exception], ...]:

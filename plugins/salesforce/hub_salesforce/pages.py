@@ -285,5 +285,5 @@ def _nested(value: msgspec.Raw) -> _Rows | None:
 def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes, name: str) -> Any:
     try:
         return decoder.decode(body)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Temporary(f"Salesforce: query {name}: the answer is cut off or is no page of records") from exc

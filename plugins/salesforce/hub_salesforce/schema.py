@@ -129,5 +129,5 @@ class Org:
 def _decoded(body: bytes, what: str) -> _Described:
     try:
         return _DECODER.decode(body)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Temporary(f"Salesforce: {what}: the answer is not a describe") from exc

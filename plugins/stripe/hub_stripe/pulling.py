@@ -192,7 +192,8 @@ class Pull:
             return named or []
         if self.stream.name == "refunds":
             body = self.client.get("/v1/refunds", [("charge", charge), ("limit", "100")]).body
-            return [Change("refunds", one.id, event.id) for one in decode(body, Listed, "/v1/refunds").data]
+            found = decode(body, Listed, "/v1/refunds").data
+            return [Change("refunds", one.id, event.id) for one in found if isinstance(one.id, str)]
         body = self.client.get(f"/v1/charges/{quote(charge, safe='')}", what="/v1/charges/{id}").body
         intent = decode(body, _Charge, "/v1/charges/{id}").payment_intent
         return [Change("payment_intents", intent, event.id)] if intent else []
@@ -200,8 +201,8 @@ class Pull:
 
 def _next(cursor: Cursor, found: Listed, passes: int) -> Cursor:
     if found.has_more:
-        if not found.data:
-            raise Temporary("stripe: a list says that it has more, but gave nothing")
+        if not found.data or not isinstance(found.data[-1].id, str):
+            raise Temporary("stripe: a list says that it has more, but nothing to go on from")
         return msgspec.structs.replace(cursor, after=found.data[-1].id)
     if cursor.step + 1 < passes:
         return msgspec.structs.replace(cursor, step=cursor.step + 1, after=None)

@@ -96,7 +96,7 @@ def decode(body: bytes, kind: type[Any], where: str) -> Any:
     """Decode the few parts of an answer that the connector itself needs. Raises Temporary if it is no such JSON."""
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise Temporary(f"zendesk: {where} did not answer with the JSON expected; was it a proxy's page?") from exc
 
 
@@ -127,7 +127,7 @@ class Client:
         answer = self._send(method, path, json=body, headers=headers)
         try:
             found = msgspec.json.decode(answer.content, type=dict[str, Any])
-        except msgspec.DecodeError as exc:
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise Unknown(f"zendesk: {method} {_shape(path)} was taken, but its answer cannot be read") from exc
         return found
 
@@ -244,7 +244,7 @@ def _problem(answer: requests.Response) -> str | None:
     """Give the code word of an error body (RecordInvalid), if it is one."""
     try:
         error = msgspec.json.decode(answer.content, type=_Problem).error
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     word = error.get("title") if isinstance(error, dict) else error
     return word if isinstance(word, str) and re.fullmatch(r"[A-Za-z]{1,40}", word) else None

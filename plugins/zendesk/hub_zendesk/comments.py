@@ -19,17 +19,27 @@ _ID = re.compile(r"([1-9][0-9]{0,18})(?::([1-9][0-9]{0,18}))?")
 
 
 class _Child(msgspec.Struct):
-    id: int | None = None
-    event_type: str | None = None
-    type: str | None = None
-    author_id: int | None = None
-    comment_id: int | None = None
-    created_at: str | None = None
+    """An event of a ticket; one that changes a field has that field's name and value beside, `type` too."""
+
+    id: Any = None
+    event_type: Any = None
+    type: Any = None
+    author_id: Any = None
+    comment_id: Any = None
+    created_at: Any = None
+
+    @property
+    def key(self) -> str:
+        return str(self.id)
+
+    def names(self, words: frozenset[str]) -> bool:
+        """Say whether this is an event of one of these sorts."""
+        return any(isinstance(word, str) and word in words for word in (self.event_type, self.type))
 
 
 class _Event(msgspec.Struct):
     ticket_id: int
-    created_at: str | None = None
+    created_at: Any = None
     child_events: list[msgspec.Raw] | None = None
 
 
@@ -38,8 +48,8 @@ class _Events(msgspec.Struct):
 
 
 class _Comment(msgspec.Struct):
-    id: int
-    author_id: int | None = None
+    id: Any = None
+    author_id: Any = None
 
 
 class _User(msgspec.Struct):
@@ -78,7 +88,7 @@ class Comments:
         """
         known = parse(cursor).start
         staff: frozenset[int] | None = None
-        before: frozenset[int | None] = frozenset()
+        before: frozenset[str] = frozenset()
         path = "/incremental/ticket_events.json"
         for body, following in time_export(self.client, stream, path, known, include="comment_events"):
             found, again = _split(decode(body, _Events, f"/api/v2{path}").ticket_events)
@@ -89,11 +99,11 @@ class Comments:
             records = [
                 self._record(raw, ticket, child, staff or frozenset())
                 for ticket, raw, child in found
-                if child.id not in before and (ticket not in current or _still(child, hidden.get(ticket)))
+                if child.key not in before and (ticket not in current or _still(child, hidden.get(ticket)))
             ]
-            before = frozenset(child.id for _, _, child in found)
+            before = frozenset(child.key for _, _, child in found)
             records += [raw for rows, _ in current.values() for raw in rows]
-            gone = [str(one) for ids in hidden.values() for one in ids if one is not None]
+            gone = [one for ids in hidden.values() for one in ids if one is not None]
             yield Page(records=records, deleted=gone, cursor=time_cursor(following, known))
             known = following
 
@@ -138,10 +148,10 @@ class Comments:
         return rows, True
 
     def _record(self, raw: bytes, ticket: str, child: _Child, staff: frozenset[int]) -> bytes:
-        self._remember(str(child.id), ticket)
+        self._remember(child.key, ticket)
         author = child.author_id
-        known = {} if author is None else {author: "agent" if author in staff else "end-user"}
-        return _with(raw, ticket, _role(author, known))
+        role = _role(author, {author: "agent" if author in staff else "end-user"} if _is_id(author) else {})
+        return _with(raw, ticket, role)
 
     def _remember(self, comment: str, ticket: str) -> None:
         if len(self._ticket_of) >= _REMEMBERED:
@@ -159,23 +169,24 @@ class Comments:
         return frozenset(user.id for user in users if user.role in _STAFF)
 
 
-def _split(events: Sequence[_Event]) -> tuple[list[tuple[str, bytes, _Child]], dict[str, set[int | None]]]:
+def _split(events: Sequence[_Event]) -> tuple[list[tuple[str, bytes, _Child]], dict[str, set[str | None]]]:
     """Part comment events from the tickets of which a comment was hidden or redacted since, with those comments."""
     found: list[tuple[str, bytes, _Child]] = []
-    again: dict[str, set[int | None]] = {}
+    again: dict[str, set[str | None]] = {}
     for event in events:
         for raw in event.child_events or ():
             child = decode(bytes(raw), _Child, "/api/v2/incremental/ticket_events")
-            if child.event_type in _COMMENTS:
+            if child.names(_COMMENTS):
                 found.append((str(event.ticket_id), _dated(bytes(raw), child, event), child))
-            elif child.event_type in _CHANGED_LATER or child.type in _CHANGED_LATER:
-                again.setdefault(str(event.ticket_id), set()).add(child.comment_id)
+            elif child.names(_CHANGED_LATER):
+                which = None if child.comment_id is None else str(child.comment_id)
+                again.setdefault(str(event.ticket_id), set()).add(which)
     return found, again
 
 
-def _still(child: _Child, hidden: set[int | None] | None) -> bool:
+def _still(child: _Child, hidden: set[str | None] | None) -> bool:
     """Say whether a comment of a ticket that is gone is none of those hidden since; an event may not name which."""
-    return hidden is not None and None not in hidden and child.id not in hidden
+    return hidden is not None and None not in hidden and child.key not in hidden
 
 
 def _dated(raw: bytes, child: _Child, event: _Event) -> bytes:
@@ -184,8 +195,13 @@ def _dated(raw: bytes, child: _Child, event: _Event) -> bytes:
     return _put(raw, {"created_at": event.created_at})
 
 
-def _role(author: int | None, roles: Mapping[int, str | None]) -> str | None:
-    if author is None:
+def _is_id(value: Any) -> bool:
+    return value.__class__ is int
+
+
+def _role(author: Any, roles: Mapping[int, str | None]) -> str | None:
+    """Give the side an author writes for; negative ids are Zendesk itself."""
+    if not _is_id(author):
         return None
     role = "system" if author < 0 else roles.get(author)
     return "agent" if role in _STAFF else role

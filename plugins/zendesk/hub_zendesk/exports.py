@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace as changed
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -27,8 +28,14 @@ class _TimeTail(msgspec.Struct):
 
 
 class _Seen(msgspec.Struct):
-    id: int
-    updated_at: str | None = None
+    """A record as far as two pages can be compared; whatever is odd about it is the mapping's affair."""
+
+    id: Any = None
+    updated_at: Any = None
+
+    @property
+    def mark(self) -> tuple[str, str]:
+        return repr(self.id), repr(self.updated_at)
 
 
 class _Gone(msgspec.Struct):
@@ -94,10 +101,10 @@ def time_export(
 def organizations(client: Client, stream: Stream, cursor: str | None) -> Iterator[Page]:
     """Read the organizations; what a page repeats of the one before it (the export's edges overlap) is left out."""
     known = parse(cursor).start
-    seen: frozenset[tuple[int, str | None]] = frozenset()
+    seen: frozenset[tuple[str, str]] = frozenset()
     for body, following in time_export(client, stream, "/incremental/organizations.json", known):
         rows = decode(body, _Organizations, "/api/v2/incremental/organizations").organizations
-        marks = [(row.id, row.updated_at) for row in rows]
+        marks = [row.mark for row in rows]
         page = Page(body=body, at="organizations")
         if not seen.isdisjoint(marks):
             raws = decode(body, _RawOrganizations, "/api/v2/incremental/organizations").organizations
@@ -190,7 +197,7 @@ def by_ids(client: Client, stream: Stream, ids: list[str]) -> Page:
         body = client.get(path, {"ids": ",".join(wanted[n : n + 100])})
         rows = decode(body, dict[str, msgspec.Raw], f"/api/v2{path}").get(stream.name, msgspec.Raw(b"[]"))
         raws += [bytes(raw) for raw in decode(bytes(rows), list[msgspec.Raw], f"/api/v2{path}")]
-        found |= {str(row.id) for row in decode(bytes(rows), list[_Gone], f"/api/v2{path}")}
+        found |= {str(row.id) for row in decode(bytes(rows), list[_Seen], f"/api/v2{path}")}
     return Page(records=raws, deleted=[one for one in wanted if one not in found])
 
 
