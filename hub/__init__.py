@@ -15,10 +15,12 @@ _FROM = {
         "webhook",
     ),
     "hub.actions": (
-        "Action", "AgentHandoff", "CreditGrant", "CustomerLookup", "CustomerUpdate", "On", "OrderGet", "OrderTrack",
-        "OrderUpdateShippingAddress", "PaymentRefund", "Risk", "SubscriptionCancel", "SubscriptionChangePlan",
-        "SubscriptionChangeQuantity", "SubscriptionPause", "SubscriptionResume", "SubscriptionUncancel",
-        "TicketAssign", "TicketCreate", "TicketEscalate", "TicketNote", "TicketReply", "TicketSetStatus", "TicketTag",
+        "Action", "AgentHandoff", "CreditGrant", "CustomerChangeEmail", "CustomerCreate", "CustomerLookup",
+        "CustomerUpdate", "CustomerUpdateAddress", "On", "OrderCancel", "OrderGet", "OrderTrack",
+        "OrderUpdateShippingAddress", "PaymentRefund", "PaymentVoidAuthorization", "Risk", "SubscriptionCancel",
+        "SubscriptionChangePlan", "SubscriptionChangeQuantity", "SubscriptionPause", "SubscriptionResume",
+        "SubscriptionUncancel", "TicketAssign", "TicketCreate", "TicketEscalate", "TicketNote", "TicketReopen",
+        "TicketReply", "TicketSetStatus", "TicketSolve", "TicketTag",
     ),
     "hub.errors": (
         "ConfigError", "Conflict", "HubError", "Invalid", "MappingError", "NotFound", "NotSent", "RateLimited",
@@ -35,13 +37,18 @@ if TYPE_CHECKING:
     from hub.actions import Action as Action
     from hub.actions import AgentHandoff as AgentHandoff
     from hub.actions import CreditGrant as CreditGrant
+    from hub.actions import CustomerChangeEmail as CustomerChangeEmail
+    from hub.actions import CustomerCreate as CustomerCreate
     from hub.actions import CustomerLookup as CustomerLookup
     from hub.actions import CustomerUpdate as CustomerUpdate
+    from hub.actions import CustomerUpdateAddress as CustomerUpdateAddress
     from hub.actions import On as On
+    from hub.actions import OrderCancel as OrderCancel
     from hub.actions import OrderGet as OrderGet
     from hub.actions import OrderTrack as OrderTrack
     from hub.actions import OrderUpdateShippingAddress as OrderUpdateShippingAddress
     from hub.actions import PaymentRefund as PaymentRefund
+    from hub.actions import PaymentVoidAuthorization as PaymentVoidAuthorization
     from hub.actions import Risk as Risk
     from hub.actions import SubscriptionCancel as SubscriptionCancel
     from hub.actions import SubscriptionChangePlan as SubscriptionChangePlan
@@ -53,8 +60,10 @@ if TYPE_CHECKING:
     from hub.actions import TicketCreate as TicketCreate
     from hub.actions import TicketEscalate as TicketEscalate
     from hub.actions import TicketNote as TicketNote
+    from hub.actions import TicketReopen as TicketReopen
     from hub.actions import TicketReply as TicketReply
     from hub.actions import TicketSetStatus as TicketSetStatus
+    from hub.actions import TicketSolve as TicketSolve
     from hub.actions import TicketTag as TicketTag
     from hub.connector import Absent as Absent
     from hub.connector import Ack as Ack

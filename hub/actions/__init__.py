@@ -5,10 +5,17 @@ REST routes, CLI commands, tool schemas and the docs table are derived from thes
 follow docs/actions.md. References take a hub id (`tkt_…`) or `connection/stream/remote_id`.
 """
 
-from hub.actions.customers import CustomerChanges, CustomerLookup, CustomerUpdate
+from hub.actions.customers import (
+    CustomerChangeEmail,
+    CustomerChanges,
+    CustomerCreate,
+    CustomerLookup,
+    CustomerUpdate,
+    CustomerUpdateAddress,
+)
 from hub.actions.declare import Action, Address, Amount, On, Reference, Risk, Short, Text, Undo, address_of
-from hub.actions.orders import OrderGet, OrderTrack, OrderUpdateShippingAddress
-from hub.actions.payments import CreditGrant, PaymentRefund
+from hub.actions.orders import OrderCancel, OrderGet, OrderTrack, OrderUpdateShippingAddress
+from hub.actions.payments import CreditGrant, PaymentRefund, PaymentVoidAuthorization
 from hub.actions.subscriptions import (
     SubscriptionCancel,
     SubscriptionChangePlan,
@@ -18,31 +25,40 @@ from hub.actions.subscriptions import (
     SubscriptionUncancel,
 )
 from hub.actions.tickets import (
+    NEW,
     AgentHandoff,
     TicketAssign,
     TicketCreate,
     TicketEscalate,
     TicketNote,
+    TicketReopen,
     TicketReply,
     TicketSetStatus,
+    TicketSolve,
     TicketTag,
 )
 
 __all__ = [
     "CATALOGUE",
+    "NEW",
     "Action",
     "Address",
     "AgentHandoff",
     "Amount",
     "CreditGrant",
+    "CustomerChangeEmail",
     "CustomerChanges",
+    "CustomerCreate",
     "CustomerLookup",
     "CustomerUpdate",
+    "CustomerUpdateAddress",
     "On",
+    "OrderCancel",
     "OrderGet",
     "OrderTrack",
     "OrderUpdateShippingAddress",
     "PaymentRefund",
+    "PaymentVoidAuthorization",
     "Reference",
     "Risk",
     "Short",
@@ -57,8 +73,10 @@ __all__ = [
     "TicketCreate",
     "TicketEscalate",
     "TicketNote",
+    "TicketReopen",
     "TicketReply",
     "TicketSetStatus",
+    "TicketSolve",
     "TicketTag",
     "Undo",
     "address_of",
@@ -66,19 +84,26 @@ __all__ = [
 
 CATALOGUE: tuple[type[Action], ...] = (
     CustomerLookup,
+    CustomerCreate,
     CustomerUpdate,
+    CustomerUpdateAddress,
+    CustomerChangeEmail,
     TicketCreate,
     TicketReply,
     TicketNote,
     TicketSetStatus,
+    TicketSolve,
+    TicketReopen,
     TicketAssign,
     TicketTag,
     TicketEscalate,
     AgentHandoff,
     OrderGet,
     OrderTrack,
+    OrderCancel,
     OrderUpdateShippingAddress,
     PaymentRefund,
+    PaymentVoidAuthorization,
     CreditGrant,
     SubscriptionCancel,
     SubscriptionUncancel,

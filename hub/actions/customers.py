@@ -1,11 +1,18 @@
 """Verbs about customers."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, EmailStr, Field, StringConstraints, model_validator
 
-from hub.actions.declare import Action, On, Reference, Risk, Short, Undo
+from hub.actions.declare import Action, Address, On, Reference, Risk, Short, Undo, address_of
+
+Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+Phone = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$")]
+Systems = list[Short] | None
+EMAIL_KEPT = timedelta(days=14)
+"""How long a changed e-mail may be taken back: until then the old one is kept for it."""
 
 
 class CustomerLookup(Action):
@@ -34,10 +41,10 @@ class CustomerChanges(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    display_name: Short | None = None
+    display_name: Annotated[Short | None, Field(validation_alias=AliasChoices("display_name", "name"))] = None
     given_name: Short | None = None
     family_name: Short | None = None
-    language: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = None
+    language: Language | None = None
     timezone: Short | None = None
     job_title: Short | None = None
     custom: dict[str, Any] | None = None
@@ -52,12 +59,11 @@ class CustomerUpdate(Action):
     on = On("customer", "customer_ref")
     reversal = "customer.update"
     residue = "a field that had no value keeps the new one"
+    fans_out = True
 
     customer_ref: Reference
     changes_: Annotated[CustomerChanges, Field(alias="changes")]
-    targets: list[Short] | None = Field(
-        None, description="connections to write to; all that hold the customer by default"
-    )
+    targets: Systems = Field(None, description="connections to write to; all that hold the customer by default")
 
     @model_validator(mode="after")
     def _something(self) -> "CustomerUpdate":
@@ -74,5 +80,120 @@ class CustomerUpdate(Action):
             return "the fields had no value before"
         empty = [name for name, value in before.items() if value is None]
         residue = f"had no value before: {', '.join(empty)}" if empty else None
-        given: dict[str, Any] = {"customer_ref": target, "changes": known}
-        return Undo("customer.update", given | ({"targets": self.targets} if self.targets else {}), residue)
+        return Undo("customer.update", {"customer_ref": target, "changes": known}, residue)
+
+
+class CustomerCreate(Action):
+    """
+    Make a customer in one system or in several.
+
+    An e-mail or external id that a known customer has already is a conflict, not a second customer.
+    """
+
+    name = "customer.create"
+    title = "Create a customer"
+    risk = Risk.R2
+    residue = "the customer stays; archive it in the systems where it was made"
+
+    name_: Annotated[Short, Field(alias="name")]
+    given_name: Short | None = Field(None, description="where a system keeps two names; else all but the last word")
+    family_name: Short | None = Field(None, description="where a system keeps two names; else the last word of name")
+    email: EmailStr | None = None
+    phone: Phone | None = Field(None, description="E.164, such as +4930123456")
+    language: Language | None = None
+    address: Address | None = None
+    external_ref: Short | None = Field(None, description="your own number of the customer")
+    connections: Systems = Field(None, description="where to make it; needed only when several connections can")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "CustomerCreate":
+        if self.email is None and self.phone is None:
+            raise ValueError("give email, phone, or both")
+        return self
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        first, _, last = self.name_.rpartition(" ")
+        fields = {
+            "display_name": self.name_,
+            "given_name": self.given_name or first.strip() or None,
+            "family_name": self.family_name or last,
+            "email": self.email,
+            "phone": self.phone,
+            "language": self.language,
+            "default_address": _whole(self.address) if self.address else None,
+            "external_ref": self.external_ref,
+        }
+        return {"customer": {name: value for name, value in fields.items() if value is not None}}
+
+
+class CustomerUpdateAddress(Action):
+    """
+    Change where a customer lives, or where bills or parcels go, in every system that keeps such an address.
+
+    Several steps: what a system does not keep is left out and told; what is done stays visible where another fails.
+    """
+
+    name = "customer.update_address"
+    title = "Change a customer's address"
+    risk = Risk.R2
+    on = On("customer", "customer_ref")
+    reversal = "customer.update_address"
+    residue = "a system that had no whole address before keeps the new one; an order that was picked keeps it, too"
+    fans_out = True
+
+    customer_ref: Reference
+    kind: Literal["billing", "shipping", "mailing"]
+    address: Address
+    apply_to_open_orders: bool = Field(False, description="send orders that have not shipped there, too")
+    targets: Systems = Field(None, description="connections to write to; all that hold the customer by default")
+
+    @model_validator(mode="after")
+    def _of_parcels(self) -> "CustomerUpdateAddress":
+        if self.apply_to_open_orders and self.kind == "billing":
+            raise ValueError("apply_to_open_orders: orders are sent to no billing address")
+        return self
+
+    @property
+    def field(self) -> str:
+        """The unified field that keeps such an address; a system's own is of one sort, which its mapping says."""
+        return "shipping_address" if self.kind == "shipping" else "default_address"
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        return {"customer": {self.field: {**_whole(self.address), "type": self.kind}}}
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        was = address_of(before.get(self.field))
+        if target is None or was is None:
+            return "the address before is not known in full"
+        return Undo("customer.update_address", {"customer_ref": target, "kind": self.kind, "address": was})
+
+
+class CustomerChangeEmail(Action):
+    """Change the e-mail address a customer is known and written to by, in every system that holds the customer."""
+
+    name = "customer.change_email"
+    title = "Change a customer's e-mail"
+    risk = Risk.R4
+    on = On("customer", "customer_ref")
+    reversal = "customer.change_email"
+    residue = "within 14 days; what was sent to the new address meanwhile stays there"
+    fans_out = True
+
+    customer_ref: Reference
+    new_email: EmailStr
+    targets: Systems = Field(None, description="connections to write to; all that hold the customer by default")
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        return {"customer": {"email": self.new_email}}
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        was = before.get("email")
+        if target is None or was is None:
+            return "the e-mail before is not known"
+        given = {"customer_ref": target, "new_email": was}
+        return Undo("customer.change_email", given, "what was sent to the new address stays there", EMAIL_KEPT)
+
+
+def _whole(address: Address) -> dict[str, Any]:
+    """Give an address with the parts it has not: a second line of the old one must not stay."""
+    return address.model_dump(exclude_none=True) | {"line2": address.line2, "region": address.region}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
@@ -36,7 +37,7 @@ class On:
 @dataclass(frozen=True)
 class Undo:
     """
-    What undoes an action: another one with its input, then those of `also`, until a time.
+    What undoes an action: another one with its input, `within` so long after it was asked for.
 
     `residue` says what stays all the same.
     """
@@ -44,8 +45,7 @@ class Undo:
     action: str
     input: dict[str, Any]
     residue: str | None = None
-    until: str | None = None
-    also: tuple[tuple[str, dict[str, Any]], ...] = ()
+    within: timedelta | None = None
 
 
 class Action(BaseModel):
@@ -55,7 +55,8 @@ class Action(BaseModel):
     `on` names the target, `reveals` the unified fields an answer may show, `reversal` the action that undoes it, or
     None, `residue` what stays even then (or why nothing undoes it). `changes()` tells what the input means in unified
     fields, per kind, the main kind first: the mapping's write side turns that into the vendor's words. One that is made
-    of others (`parts()`) names in `needs` the one that a connection must be able to do.
+    of others (`parts()`) names in `needs` the one that a connection must be able to do. One that `fans_out` goes to
+    every system that holds its target, or to those that its input names in `targets`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,6 +69,11 @@ class Action(BaseModel):
     reversal: ClassVar[str | None] = None
     residue: ClassVar[str | None] = None
     needs: ClassVar[str | None] = None
+    fans_out: ClassVar[bool] = False
+
+    def works_on(self) -> On | None:
+        """Say what this input works on: `on`, unless the input decides."""
+        return self.on
 
     def parts(self, target: str) -> tuple["Action", ...]:
         """Give the actions that this one is made of, the first of which it cannot do without; none for a plain one."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from hub.actions.declare import Action, Address, On, Reference, Risk, Short, Undo, address_of
 
@@ -29,6 +29,31 @@ class OrderUpdateShippingAddress(Action):
         if target is None or was is None:
             return "the address before is not known in full"
         return Undo("order.update_shipping_address", {"order_ref": target, "address": was}, self.residue)
+
+
+class OrderCancel(Action):
+    """
+    Cancel an order, and give back what was paid for it where that is asked for.
+
+    Several steps, one after the other: first the order, then each payment of it. What was taken is refunded, what is
+    only authorised is released. A payment is left alone unless the order was cancelled.
+    """
+
+    name = "order.cancel"
+    title = "Cancel an order"
+    risk = Risk.R3
+    on = On("order", "order_ref")
+    residue = "a cancelled order is not taken up again and money stays given back; place a new order"
+
+    order_ref: Reference
+    reason: Short
+    refund: bool = Field(False, description="give back what was paid, and release what is only authorised")
+    restock: bool | None = Field(
+        None, description="whether the goods go back into stock; the system decides by default"
+    )
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        return {"order": {"status": "canceled"}}
 
 
 class _Order(Action):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hub.actions.declare import Action, Amount, On, Reference, Risk, Short
 from hub.money import Money
@@ -19,10 +19,17 @@ class PaymentRefund(Action):
     reveals = ("amount", "status", "reference")
     residue = "money that was given back stays with the customer"
 
-    payment_ref: Reference
+    payment_ref: Reference | None = None
+    order_ref: Reference | None = Field(None, description="instead of the payment: the one payment of this order")
     amount: Amount | None = None
     reason: RefundReason
     note: Short | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "PaymentRefund":
+        if (self.payment_ref is None) == (self.order_ref is None):
+            raise ValueError("give exactly one of payment_ref, order_ref")
+        return self
 
     def changes(self) -> dict[str, dict[str, Any]]:
         refund: dict[str, Any] = {"reason": self.reason.value}
@@ -34,6 +41,18 @@ class PaymentRefund(Action):
     @property
     def amount_of_money(self) -> Money | None:
         return self.amount.money() if self.amount else None
+
+
+class PaymentVoidAuthorization(Action):
+    """Release money that a payment has reserved and not taken."""
+
+    name = "payment.void_authorization"
+    title = "Release an authorised payment"
+    risk = Risk.R3
+    on = On("payment", "payment_ref")
+    residue = "a released authorisation cannot be taken up again; the customer pays anew"
+
+    payment_ref: Reference
 
 
 class CreditGrant(Action):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -31,6 +32,13 @@ class SubscriptionCancel(Action):
     at: AwareDatetime | None = Field(None, description="the day it ends, with when = date")
     reason: Short
     feedback: Feedback | None = None
+    refund_unused: bool = Field(False, description="with when = now: credit what was paid for the rest of the period")
+
+    @model_validator(mode="after")
+    def _unused(self) -> "SubscriptionCancel":
+        if self.refund_unused and self.when != "now":
+            raise ValueError("refund_unused: only with when = now is a part of the period left")
+        return self
 
     @model_validator(mode="after")
     def _day(self) -> "SubscriptionCancel":
@@ -109,7 +117,11 @@ class SubscriptionChangePlan(Action):
     proration: Proration
 
     def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
-        return "what it was on before is in the effects; put it back with subscription.change_plan"
+        price, quantity = before.get("price"), _count(before.get("quantity"))
+        if target is None or price is None:
+            return "what it was on before is not known"
+        given = {"subscription_ref": target, "price": price, "quantity": quantity, "proration": self.proration}
+        return Undo("subscription.change_plan", given, self.residue)
 
 
 class SubscriptionChangeQuantity(Action):
@@ -127,4 +139,17 @@ class SubscriptionChangeQuantity(Action):
     proration: Proration
 
     def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
-        return "how many it had before is in the effects; put it back with subscription.change_quantity"
+        quantity = _count(before.get("quantity"))
+        if target is None or quantity is None:
+            return "how many it had before is not known"
+        given = {"subscription_ref": target, "quantity": quantity, "proration": self.proration}
+        return Undo("subscription.change_quantity", given, self.residue)
+
+
+def _count(quantity: Any) -> int | None:
+    """Give a quantity as records hold it (a decimal, as text) as a whole number; None for another."""
+    try:
+        exact = Decimal(str(quantity))
+    except ArithmeticError:
+        return None
+    return int(exact) if exact >= 1 and exact == exact.to_integral_value() else None

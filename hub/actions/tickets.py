@@ -1,13 +1,15 @@
 """Verbs about tickets."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
 from hub.actions.declare import Action, On, Reference, Risk, Short, Text, Undo
 from hub.records import TicketPriority, TicketStatus, TicketType
 
+NEW = "new"
+"""Stands for a record that an earlier step of the same run makes."""
 Tag = Annotated[str, StringConstraints(pattern=r"^[^\s,]{1,80}$")]
 
 
@@ -108,6 +110,41 @@ class TicketSetStatus(Action):
         return Undo("ticket.set_status", {"ticket_ref": target, "status": again}, residue)
 
 
+class _Move(Action):
+    """A move to one status, with a note for staff where one is given."""
+
+    risk = Risk.R2
+    on = On("ticket", "ticket_ref")
+    reversal = "ticket.set_status"
+    needs = "ticket.set_status"
+    to: ClassVar[SettableStatus]
+
+    ticket_ref: Reference
+    note: Text | None = Field(None, description="why, for staff only")
+
+    def parts(self, target: str) -> tuple[Action, ...]:
+        move = TicketSetStatus(ticket_ref=target, status=self.to)
+        return (move,) if self.note is None else (move, TicketNote(ticket_ref=target, body=self.note))
+
+
+class TicketSolve(_Move):
+    """Call a ticket solved; the customer may still answer."""
+
+    name = "ticket.solve"
+    title = "Solve a ticket"
+    residue = "a ticket that was new becomes open; a note stays"
+    to = "solved"
+
+
+class TicketReopen(_Move):
+    """Take a ticket up again; one that is closed for good needs a new one."""
+
+    name = "ticket.reopen"
+    title = "Reopen a ticket"
+    residue = "a note stays"
+    to = "open"
+
+
 class TicketAssign(Action):
     """Give a ticket to a member of staff, or to a group."""
 
@@ -193,7 +230,8 @@ class AgentHandoff(Action):
     """
     Hand a conversation over to people: a note for staff, tags, the queue, and the ticket open.
 
-    Several steps: what one system cannot do is left out and told; what is done stays visible where a later step fails.
+    A customer without a ticket gets one first. Several steps: what one system cannot do is left out and told; what is
+    done stays visible where a later step fails.
     """
 
     name = "agent.handoff"
@@ -204,16 +242,33 @@ class AgentHandoff(Action):
     residue = "the note stays; only staff can read it"
     needs = "ticket.note"
 
-    ticket_ref: Reference
+    ticket_ref: Reference | None = None
+    customer_ref: Reference | None = Field(None, description="where there is no ticket yet: one is opened")
+    connection: Short | None = Field(None, description="where to open it; needed only when several connections can")
     summary: Text
     reason: Short
     queue: Short | None = Field(None, description="the group, by the id that the ticket's system gives")
     urgency: Literal["normal", "high", "urgent"] = "normal"
     facts: list[Short] = Field(default_factory=list, max_length=50)
 
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "AgentHandoff":
+        if (self.ticket_ref is None) == (self.customer_ref is None):
+            raise ValueError("give exactly one of ticket_ref, customer_ref")
+        return self
+
+    def works_on(self) -> On | None:
+        return self.on if self.ticket_ref is not None else On("customer", "customer_ref")
+
     def parts(self, target: str) -> tuple[Action, ...]:
+        """Give the steps on the ticket; for a customer, whose id is `target`, the ticket is made by the first."""
+        opening: list[Action] = []
+        if self.customer_ref is not None:
+            subject = f"Handed over: {self.reason}"[:150]
+            opening.append(TicketCreate(customer_ref=target, subject=subject, body=subject, visibility="internal"))
+            target = NEW
         lines = [f"Handed over: {self.reason}", "", self.summary, *(f"- {fact}" for fact in self.facts)]
-        steps: list[Action] = [TicketNote(ticket_ref=target, body="\n".join(lines))]
+        steps: list[Action] = [*opening, TicketNote(ticket_ref=target, body="\n".join(lines))]
         if self.queue is not None:
             steps.append(TicketAssign(ticket_ref=target, assignee=None, group=self.queue))
         steps += [TicketTag(ticket_ref=target, add=self._tags()), TicketSetStatus(ticket_ref=target, status="open")]
@@ -221,12 +276,3 @@ class AgentHandoff(Action):
 
     def _tags(self) -> list[str]:
         return ["handoff"] if self.urgency == "normal" else ["handoff", self.urgency]
-
-    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
-        also: list[tuple[str, dict[str, Any]]] = []
-        if (group := _id(before.get("group_ref"))) is not None:
-            also.append(("ticket.assign", {"ticket_ref": target, "group": group}))
-        if before.get("status") in get_args(SettableStatus):
-            also.append(("ticket.set_status", {"ticket_ref": target, "status": before["status"]}))
-        given = {"ticket_ref": target, "remove": self._tags()}
-        return Undo("ticket.tag", given, self.residue, also=tuple(also))

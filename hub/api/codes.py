@@ -34,6 +34,9 @@ CODES: dict[str, Code] = {
     "connector_failed": Code(500, "A connector failed", "report it to the plugin's author; the log has the place"),
     "constraint": Code(409, "The database behind a connection refused it", _AGAIN),
     "currency_mismatch": Code(422, "Not the currency of the payment", _FIX),
+    "customer_exists": Code(
+        409, "Another customer has this e-mail or external id", "use the customer that `reason` names"
+    ),
     "customer_not_there": Code(404, "That connection does not know the customer", "choose another connection"),
     "daily_ceiling": Code(403, "The key would move more money today than it may", "ask for less, or tomorrow"),
     "database_in_use": Code(409, "A hub has the database open (CLI only)", "stop it first"),
@@ -75,6 +78,10 @@ CODES: dict[str, Code] = {
     "nothing_to_write": Code(422, "Nothing of this change can be written there", "change another field"),
     "order_not_changeable": Code(409, "The order can no longer be changed", "read `reason`"),
     "own_run": Code(403, "Four eyes: not the one who asked", "let somebody else decide"),
+    "payment_not_authorized": Code(
+        409, "The payment is not one that only waits to be taken", "refund it, or do nothing"
+    ),
+    "payment_not_known": Code(409, "No payment of the order is known that could be given back", _PERSON),
     "payment_disputed": Code(403, "The payment is disputed", "leave it to the dispute; tell a person"),
     "plan_changed": Code(409, "The plan is not the one that was looked at", "look at the approval again, then decide"),
     "policy_denied": Code(403, "Policy denies it", "read `reason` and `run.policy.needs`"),
@@ -85,6 +92,7 @@ CODES: dict[str, Code] = {
     "restoring": Code(503, "The databases are being restored", _WAIT),
     "several_items": Code(422, "The subscription has several items", "change it in the billing system"),
     "stopping": Code(503, "The worker is stopping", "the next sync goes on from there"),
+    "step_not_begun": Code(409, "A step was not begun, for the one before it failed", "see the first step's error"),
     "subscription_ended": Code(409, "The subscription has ended", "make a new one"),
     "sync_running": Code(409, "This connection is being synced", _WAIT),
     "temporary": Code(503, "Not now", _WAIT),

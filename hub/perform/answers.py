@@ -1,6 +1,7 @@
 """Turn a run, as the journal has it, into the answer that its caller gets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from hub.perform import envelope
 from hub.perform.envelope import EffectSeen, MoneyMoved, On, PolicySaid, Preview, Result, Reversal, Way, told
 from hub.perform.judging import CEILING, FREEZE
 from hub.perform.plan import Kept, Plan, kept
+from hub.perform.steps import money_of
+from hub.perform.words import Planned, planned_of
 from hub.perform.work import overdue
 from hub.policy import Verdict
 
@@ -44,39 +47,94 @@ def answer(
     """
     state = state_of(run)
     result = opening(action, plan, status=state, run_id=run.id)
+    done: list[tuple[Planned, str | None]] = []
     for step in run.steps:
         outcome: dict[str, Any] = msgspec.json.decode(step.outcome) if step.outcome else {}
+        ids = []
         for effect in outcome.get("effects", []):
             connector = connectors.get(step.connection, step.connection)
-            id = made(step.connection, effect, outcome.get("touched", ()))
-            result.effects.append(EffectSeen(connector=connector, connection=step.connection, id=id, **effect))
+            ids.append(made(step.connection, effect, outcome.get("touched", ())))
+            result.effects.append(EffectSeen(connector=connector, connection=step.connection, id=ids[-1], **effect))
+        if step.state == "done":
+            done.append((planned_of(step.call), next((id for id in ids if id), None)))
         _add_error(result, msgspec.json.decode(step.error) if step.error else None, step.connection)
     if state in ("running", "unknown"):
         result.check_after_ms = CHECK_AFTER_MS
     failed = sum(step.state in ("failed", "absent") for step in run.steps)
     if state == "failed" and failed < len(run.steps):
-        result.warnings.append(f"{failed} of {len(run.steps)} systems failed; the others were changed")
+        result.warnings.append(f"{failed} of {len(run.steps)} steps failed; the others were done")
     if state not in ("succeeded", "unknown", "needs_attention"):
-        result.money = None
+        result.money = _moved(done, action.model_validate(plan.action))
     if state in ("succeeded", "failed") and result.effects:
-        result.reversal = undone(action, plan, made=next((e.id for e in result.effects if e.id), None))
+        result.reversal = undone(action, plan, done, since=run.created_at)
     return result
 
 
-def undone(action: type[Action], plan: Kept, *, made: str | None) -> Reversal:
-    """Say how what a plan does is undone: the action and its input, and what stays in words."""
+def _moved(done: Sequence[tuple[Planned, str | None]], action: Action) -> MoneyMoved | None:
+    """Say what the parts of a run that failed elsewhere have moved all the same."""
+    money = money_of(action, [step for step, _ in done]) if any(step.part for step, _ in done) else None
+    return MoneyMoved(amount=money.amount, currency=money.currency) if money else None
+
+
+def undone(action: type[Action], plan: Kept, steps: Sequence[tuple[Planned, str | None]], *, since: str) -> Reversal:
+    """
+    Say how steps are undone, the last first: the actions with their input, until when, and what stays in words.
+
+    Each step comes with the hub id of what it made, where that is known. What was done to a record that the run itself
+    made is undone with that record.
+    """
     did = action.model_validate(plan.action)
-    before: dict[str, Any] = {}
-    for change in plan.changes:
-        if action.on is not None and change.kind == action.on.kind and change.before is not None:
+    ways: list[Way] = []
+    said: list[str] = []
+    until: list[str] = []
+    for step, made in reversed(steps):
+        if step.part is not None and step.part.made is not None:
+            continue
+        acting = step.acting(did)
+        way = acting.undo(step.target.id if step.target else None, _before(acting, step), made)
+        if isinstance(way, Undo):
+            _add_way(ways, Way(action=way.action, input=way.input), step.connection if acting.fans_out else None)
+            until += [_after(since, way.within)] if way.within is not None else []
+            said += [way.residue] if way.residue else []
+        else:
+            said += [way or acting.residue or ""]
+    residue = "; ".join(dict.fromkeys(text for text in said if text)) or None
+    if not ways:
+        return Reversal(possible=False, residue=residue or action.residue)
+    first, *also = ways
+    return Reversal(
+        possible=True,
+        action=first.action,
+        input=first.input,
+        also=also,
+        until=min(until, default=None),
+        residue=residue,
+    )
+
+
+def _before(acting: Action, step: Planned) -> dict[str, Any]:
+    """Give the fields of what an action works on as they were in that system."""
+    on, before = acting.works_on(), dict[str, Any]()
+    for change in step.changes:
+        if on is not None and change.kind == on.kind and change.before is not None:
             before = {**change.before, **before}
-    way = did.undo(plan.target[1] if plan.target else None, before, made)
-    if isinstance(way, Undo):
-        also = [Way(action=name, input=given) for name, given in way.also]
-        return Reversal(
-            possible=True, action=way.action, input=way.input, also=also, until=way.until, residue=way.residue
-        )
-    return Reversal(possible=False, residue=way or action.residue)
+    return before
+
+
+def _add_way(ways: list[Way], way: Way, connection: str | None) -> None:
+    """Add a way back; one that is the same in several systems is one way for all of them."""
+    if connection is None:
+        ways.append(way)
+        return
+    for n, other in enumerate(ways):
+        if other.action == way.action and {**other.input, "targets": None} == {**way.input, "targets": None}:
+            ways[n] = Way(action=way.action, input={**way.input, "targets": [connection, *other.input["targets"]]})
+            return
+    ways.append(Way(action=way.action, input={**way.input, "targets": [connection]}))
+
+
+def _after(since: str, within: timedelta) -> str:
+    return (datetime.fromisoformat(since) + within).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _add_error(result: Result, error: dict[str, Any] | None, connection: str) -> None:
@@ -146,8 +204,10 @@ def refused(plan: Plan) -> Refused:
 
 def previewed(plan: Plan, preview: Preview, run_id: str) -> Result:
     """Show what would happen; nothing was sent."""
-    result = opening(type(plan.action), kept(plan), status="previewed", run_id=run_id)
+    action = type(plan.action)
+    result = opening(action, kept(plan), status="previewed", run_id=run_id)
     result.preview = preview
+    result.reversal = undone(action, kept(plan), [(step, None) for step in plan.steps], since=now())
     return result
 
 
@@ -165,8 +225,9 @@ def opening(action: type[Action], plan: Kept, *, status: RunState, run_id: str |
         status=status,
         target=On(kind=plan.target[0], id=plan.target[1]) if plan.target else None,
         money=MoneyMoved(amount=money.amount, currency=money.currency) if money else None,
-        reversal=undone(action, plan, made=None) if status == "previewed" else Reversal(possible=False),
+        reversal=Reversal(possible=False),
         policy=_said(plan.verdict) if plan.verdict else None,
+        skipped=list(plan.skipped),
         warnings=list(plan.warnings),
         as_of=now(),
     )

@@ -131,6 +131,14 @@ class Predicted(msgspec.Struct, kw_only=True, frozen=True):
     after: dict[str, Any] = {}
 
 
+class Skipped(msgspec.Struct, kw_only=True, frozen=True):
+    """A system that an action left as it is, and why."""
+
+    connection: str
+    action: str
+    reason: str
+
+
 class Preview(msgspec.Struct, kw_only=True, frozen=True):
     requests: list[Upstream] = []
     changes: list[Predicted] = []
@@ -148,7 +156,8 @@ class Result(msgspec.Struct, kw_only=True):
     The answer to a call of an action.
 
     `status` "unknown" means that a write was sent and its answer was lost: ask again with the same key after
-    `check_after_ms`. `replayed` marks the first answer given again. `answer` is what a reading action found.
+    `check_after_ms`. `replayed` marks the first answer given again. `answer` is what a reading action found, or where
+    to find what was made. `skipped` names the systems that an action for several left as they are.
     """
 
     run_id: str | None
@@ -165,6 +174,7 @@ class Result(msgspec.Struct, kw_only=True):
     error: dict[str, Any] | None = None
     preview: Preview | None = None
     answer: Any = None
+    skipped: list[Skipped] = []
     warnings: list[str] = []
     as_of: str = msgspec.field(default_factory=now)
 

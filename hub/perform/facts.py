@@ -6,8 +6,12 @@ from typing import Any
 from hub.actions import (
     Action,
     Amount,
+    CustomerChangeEmail,
+    CustomerUpdateAddress,
+    OrderCancel,
     OrderUpdateShippingAddress,
     PaymentRefund,
+    PaymentVoidAuthorization,
     SubscriptionCancel,
     SubscriptionChangePlan,
     SubscriptionChangeQuantity,
@@ -26,7 +30,15 @@ _SUBSCRIPTION: tuple[type[Action], ...] = (
     SubscriptionChangePlan,
     SubscriptionChangeQuantity,
 )
-NEEDS_FRESH: tuple[type[Action], ...] = (PaymentRefund, OrderUpdateShippingAddress, *_SUBSCRIPTION)
+NEEDS_FRESH: tuple[type[Action], ...] = (
+    PaymentRefund,
+    PaymentVoidAuthorization,
+    OrderCancel,
+    OrderUpdateShippingAddress,
+    CustomerUpdateAddress,
+    CustomerChangeEmail,
+    *_SUBSCRIPTION,
+)
 """Actions whose target is read from the vendor before they are decided."""
 
 _DISPUTE_SETTLED = frozenset({"won", "prevented"})
@@ -38,6 +50,11 @@ def completed(action: Action, data: Mapping[str, Any]) -> Action:
         return _refund(action, data)
     if isinstance(action, OrderUpdateShippingAddress):
         _not_shipped(data)
+    if isinstance(action, OrderCancel):
+        _still_open(action, data)
+    if isinstance(action, PaymentVoidAuthorization) and data.get("status") != "authorized":
+        text = f"{action.name}: the payment is {data.get('status') or 'unknown'}; only an authorised one is released"
+        raise Conflict(text, code="payment_not_authorized", reason=str(data.get("status")))
     if isinstance(action, _SUBSCRIPTION):
         _not_ended(action, data)
     return action
@@ -97,14 +114,40 @@ def _refund(action: PaymentRefund, data: Mapping[str, Any]) -> PaymentRefund:
     return action.model_copy(update={"amount": Amount(amount=asked.amount, currency=asked.currency)})
 
 
+def shipped(order: Mapping[str, Any]) -> bool | None:
+    """Say whether an order, or a part of it, is on its way; None where nobody says. A draft is not."""
+    state = order.get("fulfillment_status")
+    if state in ("unfulfilled", "canceled") or (state in (None, "unknown") and order.get("status") == "draft"):
+        return False
+    return None if state in (None, "unknown") else True
+
+
+def is_open(order: Mapping[str, Any]) -> bool:
+    """Say whether an order may still be sent somewhere else."""
+    return not shipped(order) and order.get("status") not in ("canceled", "completed")
+
+
+def country_change(before: Any, after: Any) -> bool | None:
+    """Say whether an address goes to another country; None where the country before is not known."""
+    was = before.get("country_code") if isinstance(before, Mapping) else None
+    return None if was is None or not isinstance(after, Mapping) else was != after.get("country_code")
+
+
 def _not_shipped(data: Mapping[str, Any]) -> None:
-    state = data.get("fulfillment_status")
-    if state not in (None, "unfulfilled", "unknown"):
-        text = f"order.update_shipping_address: the order is {str(state).replace('_', ' ')} already"
-        raise Conflict(text, code="order_not_changeable", reason=str(state))
+    if shipped(data):
+        state = str(data.get("fulfillment_status"))
+        text = f"order.update_shipping_address: the order is {state.replace('_', ' ')} already"
+        raise Conflict(text, code="order_not_changeable", reason=state)
     if data.get("status") in ("canceled", "completed"):
         text = f"order.update_shipping_address: the order is {data['status']}"
         raise Conflict(text, code="order_not_changeable", reason=str(data["status"]))
+
+
+def _still_open(action: Action, data: Mapping[str, Any]) -> None:
+    """Refuse what is over; whether one that was shipped may be cancelled is for the policy to say."""
+    state = data.get("status")
+    if state in ("canceled", "completed"):
+        raise Conflict(f"{action.name}: the order is {state}", code="order_not_changeable", reason=str(state))
 
 
 def _not_ended(action: Action, data: Mapping[str, Any]) -> None:
@@ -134,6 +177,17 @@ def predicted_refund(action: Action, data: Mapping[str, Any]) -> tuple[dict[str,
         "refundable_amount": {"amount": new_left, "currency": left.currency},
     }
     return before, after
+
+
+def predicted_items(action: Action, data: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]] | None:
+    """Say how the one item of a subscription would change; None for other actions."""
+    if not isinstance(action, (SubscriptionChangePlan, SubscriptionChangeQuantity)):
+        return None
+    items = data.get("items") or [{}]
+    was = {"price": items[0].get("price_ref"), "quantity": items[0].get("quantity")}
+    wanted = {"price": getattr(action, "price", None), "quantity": action.quantity}
+    after = {name: value for name, value in wanted.items() if value is not None}
+    return ({name: was[name] for name in was} if len(items) == 1 else None), after
 
 
 def _plain(money: Money) -> dict[str, Any]:

@@ -67,9 +67,23 @@ class History:
         found = (self._body(target).get("customer_ref") or {}).get("id")
         return found if isinstance(found, str) else None
 
+    def payments(self, order: Target) -> Iterator[dict[str, Any]]:
+        """Give the payments of an order, wherever they were taken."""
+        return self._all("payment", {"order": order.id})
+
+    def open_orders(self, customer: Target) -> Iterator[dict[str, Any]]:
+        """Give a customer's orders that may still be sent somewhere else."""
+        return (order for order in self._all("order", {"customer": customer.id}) if facts.is_open(order))
+
+    def open_order(self, target: Target | None) -> bool | None:
+        """Say whether the customer waits for an order; None where nobody knows whose it is."""
+        if target is None or target.kind != "customer":
+            return None
+        return next(self.open_orders(target), None) is not None
+
     def _payments(self, target: Target) -> Iterator[dict[str, Any]]:
         if target.kind == "order":
-            return self._all("payment", {"order": target.id})
+            return self.payments(target)
         customer = self.customer(target)
         return self._all("payment", {"customer": customer}) if customer else iter(())
 

@@ -1,6 +1,6 @@
 """Judge a planned run: gather the facts that its rules ask for, and give the strictest verdict of all that apply."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -8,17 +8,19 @@ from typing import Any
 from hub.access import ASSERTS, Principal, allows
 from hub.actions import Action, Risk
 from hub.connections import Connection, Connections
-from hub.connector import Target
 from hub.errors import Conflict
 from hub.ledger import Ledger, frozen
 from hub.money import Money
+from hub.perform import facts
 from hub.perform.envelope import Request
 from hub.perform.history import History
+from hub.perform.steps import money_of
 from hub.perform.words import Planned, call_for
 from hub.plugins import Plugins
 from hub.policy import Facts, Policy, Verdict, decide, stricter
 
 MONEY = (Risk.R3, Risk.R4)
+_HISTORIC = ("order_age_days", "open_dispute", "refunds_90d", "open_order")
 FREEZE, CEILING, LIVE = "freeze", "daily_ceiling", "live_actions"
 
 
@@ -35,30 +37,46 @@ class Judge:
     def verdict(self, action: Action, steps: Sequence[Planned], request: Request, principal: Principal) -> Verdict:
         """Judge all that would be written. Raises Conflict where nothing would be; reads may raise Temporary."""
         names = list(dict.fromkeys(step.connection for step in steps))
-        target = next((step.target for step in steps if step.target is not None), None)
-        known = self._facts(action, target, request, principal)
         verdict: Verdict | None = None
-        for name in names:
-            verdict = stricter(verdict, self._in(self.connections.open(name), action, known))
+        for acting, of_it in self._judged(action, steps):
+            known = self._facts(acting, of_it, request, principal)
+            for name in dict.fromkeys(step.connection for step in of_it):
+                verdict = stricter(verdict, self._in(self.connections.open(name), acting, known))
         if verdict is None:
             raise Conflict(f"{action.name}: there is nothing to do")
         if len(names) > 1:
             verdict = replace(verdict, facts={**verdict.facts, "connections": names})
-        for more in (self._frozen(action), self._ceiling(action, principal), self._plugins(action, steps)):
+        ceiling = self._ceiling(money_of(action, steps), principal)
+        for more in (self._frozen(action), ceiling, self._plugins(action, steps)):
             if more is not None and verdict.verdict != "deny":
                 verdict = replace(more, facts=verdict.facts, shadow=verdict.shadow)
         return verdict
 
-    def _facts(self, action: Action, target: Target | None, request: Request, principal: Principal) -> Facts:
-        asked = {name for name in ("order_age_days", "open_dispute", "refunds_90d") if self._asks(action, name)}
+    def _judged(self, action: Action, steps: Sequence[Planned]) -> Iterator[tuple[Action, Sequence[Planned]]]:
+        """Give the action with all its steps, then each that follows from it: it must pass by its own rules, too."""
+        yield action, steps
+        for step in steps if action.needs is None else ():
+            if step.part is not None:
+                yield step.acting(action), [step]
+
+    def _facts(self, action: Action, steps: Sequence[Planned], request: Request, principal: Principal) -> Facts:
+        target = next((step.target for step in steps if step.target is not None), None)
+        asked = {name for name in _HISTORIC if self._asks(action, name)}
         known: dict[str, Any] = {name: getattr(self.history, name)(target) for name in sorted(asked)}
         level, channel = self._said(request.on_behalf_of, principal)
+        amount = money_of(action, steps)
+        order: Mapping[str, Any] = target.data if target is not None and target.kind == "order" else {}
+        total = order.get("total") or {}
         return Facts(
-            amount=action.amount_of_money,
+            amount=amount,
+            moves_money=amount is not None,
             principal=principal.name,
             channel=channel,
             verification=level,
             at=datetime.now(UTC),
+            shipped=facts.shipped(order) if order else None,
+            order_total=Money(total["amount"], total["currency"]) if total.get("currency") else None,
+            country_change=_to_another_country(steps),
             **known,
         )
 
@@ -99,8 +117,8 @@ class Judge:
         why = f": {on.reason}" if on.reason else ""
         return _denied(FREEZE, f"money is frozen since {on.at} by {on.by}{why}", "`hub unfreeze money`, by an operator")
 
-    def _ceiling(self, action: Action, principal: Principal) -> Verdict | None:
-        money, most = action.amount_of_money, dict(principal.ceilings)
+    def _ceiling(self, money: Money | None, principal: Principal) -> Verdict | None:
+        most = dict(principal.ceilings)
         if money is None or not most:
             return None
         if money.currency not in most:
@@ -122,6 +140,20 @@ class Judge:
             if refused is not None:
                 return _denied(f"plugin {refused[0]}", refused[1], None)
         return None
+
+
+def _to_another_country(steps: Sequence[Planned]) -> bool | None:
+    """Say whether any address of these steps goes to another country; None where one of those before is not known."""
+    found = [
+        facts.country_change((change.before or {}).get(name), change.after.get(name))
+        for step in steps
+        for change in step.changes
+        for name in ("default_address", "shipping_address")
+        if name in change.after
+    ]
+    if True in found:
+        return True
+    return None if not found or None in found else False
 
 
 def _denied(rule: str, reason: str, needs: str | None, seen: Verdict | None = None) -> Verdict:

@@ -8,20 +8,20 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from hub.access import Principal, allows, require, somewhere
-from hub.actions import Action, CustomerLookup, OrderGet, OrderTrack, Risk
-from hub.connections import Connection, Connections, wall
+from hub.actions import Action, Risk
+from hub.connections import Connection, Connections
 from hub.connector import Outcome, Target
-from hub.errors import HubError, Unsupported
+from hub.errors import HubError
 from hub.ledger import OPEN, Ledger, Lost, NewRun, Run, RunState, Step, frozen, new_owner, new_run_id, same_body
 from hub.perform import answers
+from hub.perform.afterwards import Afterwards
 from hub.perform.approving import Approving
 from hub.perform.envelope import Preview, Request, Result, Upstream, stored, told, without_secrets
 from hub.perform.history import History
 from hub.perform.intake import action_class, body_hash, checked_envelope, needed_key, parsed, references
 from hub.perform.judging import MONEY, Judge
+from hub.perform.looking import Looking
 from hub.perform.neighbours import Neighbours, PolicySource
 from hub.perform.plan import Kept, Plan, Planner, kept_of
 from hub.perform.reversing import Reversing
@@ -75,7 +75,7 @@ class Performer:
         action = parsed(cls, request.input)
         self._may_ask(principal, cls)
         if cls.risk is Risk.R0:
-            return self._read(action)
+            return self._looking.read(action, principal)
         references(action)
         if request.mode == "preview":
             return self._preview(self._planned(action, request, principal), request, principal)
@@ -144,50 +144,30 @@ class Performer:
         return self._planner().plan(action, request, principal)
 
     def _planner(self) -> Planner:
-        near = self.neighbours
+        return Planner(self.connections, self._judge(), self._resolve, self._fetch, self._customer)
 
-        def resolve(reference: str, kind: str) -> list[Target]:
-            return near.resolve_target(self.store, reference, kind)
+    def _resolve(self, reference: str, kind: str) -> list[Target]:
+        return self.neighbours.resolve_target(self.store, reference, kind)
 
-        def fetch(connection: Connection, stream: str, ids: list[str]) -> object:
-            return near.fetch(self.store, connection, stream, ids)
+    def _fetch(self, connection: Connection, stream: str, ids: list[str]) -> object:
+        return self.neighbours.fetch(self.store, connection, stream, ids)
 
-        return Planner(self.connections, self._judge(), resolve, fetch)
+    def _customer(self, **by: str) -> list[str]:
+        return self.neighbours.find_customer(self.store, **by)
+
+    def _get(self, kind: str, id: str) -> bytes | None:
+        return self.neighbours.get(self.store, kind, id)
+
+    def _list(self, kind: str, filters: dict[str, str], cursor: str | None) -> bytes:
+        return self.neighbours.list_(self.store, kind, filters, 200, cursor)
+
+    @property
+    def _looking(self) -> Looking:
+        return Looking(self.connections, self._resolve, self._customer, self._get, self._list, self._fetch)
 
     def _judge(self) -> Judge:
-        near = self.neighbours
-
-        def get(kind: str, id: str) -> bytes | None:
-            return near.get(self.store, kind, id)
-
-        def list_(kind: str, filters: dict[str, str], cursor: str | None) -> bytes:
-            return near.list_(self.store, kind, filters, 200, cursor)
-
-        history = History(get, list_, self.ledger)
+        history = History(self._get, self._list, self.ledger)
         return Judge(self.policy.current(), self.connections, self.plugins, self.ledger, history)
-
-    def _read(self, action: Action) -> Result:
-        if isinstance(action, (OrderGet, OrderTrack)):
-            found = self._revealed("order", self._orders(action), action)
-            return answers.read(type(action), {"match": _match(found), "orders": found})
-        if not isinstance(action, CustomerLookup):
-            raise Unsupported(f"{action.name}: nothing here can answer it")
-        (how,) = [(name, value) for name, value in action if value is not None]
-        ids = self.neighbours.find_customer(self.store, **{how[0].removesuffix("_id"): how[1]})
-        found = self._revealed("customer", ids, action)
-        return answers.read(type(action), {"match": _match(found), "customers": found})
-
-    def _orders(self, action: OrderGet | OrderTrack) -> list[str]:
-        if action.order_ref is not None:
-            references(action)
-            targets = self.neighbours.resolve_target(self.store, action.order_ref, "order")
-            return list(dict.fromkeys(target.id for target in targets))
-        page = self.neighbours.list_(self.store, "order", {"number": action.number or ""}, 50, None)
-        return [order["id"] for order in msgspec.json.decode(page)["data"]]
-
-    def _revealed(self, kind: str, ids: Sequence[str], action: Action) -> list[dict[str, Any]]:
-        bodies = (self.neighbours.get(self.store, kind, found) for found in ids)
-        return [_revealed(msgspec.json.decode(body), action.reveals) for body in bodies if body is not None]
 
     def _preview(self, plan: Plan, request: Request, principal: Principal) -> Result:
         """Show what would be sent; the journal keeps that somebody looked, under no key."""
@@ -195,9 +175,14 @@ class Performer:
         for step in plan.steps:
             connection = self.connections.open(step.connection)
             action = step.acting(plan.action)
+            if step.part is not None and step.part.made is not None:
+                note = f"{action.name}: on the {step.part.made} that is made first"
+                requests.append(Upstream(connection=connection.name, note=note))
+                continue
             call = call_for(connection, action, step, run_id=run_id, key=f"hub-{run_id}")
             request_seen, error = caught(connection, action, call)
             note = error.message if error else "the first write; what follows depends on its answer"
+            note = note if step.after is None or error else f"only once step {step.after} is done"
             note = note if request_seen or error else "nothing would be sent"
             requests.append(Upstream(connection=connection.name, request=without_secrets(request_seen), note=note))
             errors += [error] if error else []
@@ -310,9 +295,7 @@ class Performer:
             self.ledger.release(run.id, owner=owner)
             raise
         log.info("%s %s: %s", run.id, run.action, result.status)
-        missed = [text for connection, outcome in done for text in self._read_back(connection, outcome)]
-        if missed:
-            result.warnings += missed
+        if done and Afterwards(self._fetch, self._resolve, self._get).complete(result, done, self._kind):
             self.ledger.amend(run.id, result.status, result.as_json())
         return result
 
@@ -340,6 +323,11 @@ class Performer:
         action = action_class(self.plugins.actions, run.action)
         return answers.answer(run, plan, action, connectors=connectors, made=self._made)
 
+    def _kind(self, connection: str, stream: str) -> str | None:
+        """Name the kind that actions write in a stream: that of its first table."""
+        tables = self.connections.open(connection).mapping.tables.values()
+        return next((table.kind for table in tables if table.stream == stream), None)
+
     def _made(self, connection: str, effect: Mapping[str, Any], touched: Sequence[Sequence[str]]) -> str | None:
         """Give the hub id of what was created, as it will be when it is read; linked kinds may be joined instead."""
         tables = self.connections.open(connection).mapping.tables.values()
@@ -348,20 +336,6 @@ class Performer:
             if remote_id == effect["remote_id"] and len(found) == 1 and not KINDS[found[0].kind].linked:
                 return birth_id(found[0].kind, connection, found[0].name, remote_id)
         return None
-
-    def _read_back(self, connection: Connection, outcome: Outcome) -> list[str]:
-        """Fetch what an action touched. The effect is there whatever happens here, so a failure is only told."""
-        streams: dict[str, list[str]] = {}
-        for stream, remote_id in outcome.touched:
-            streams.setdefault(stream, []).append(remote_id)
-        missed = []
-        for stream, ids in streams.items():
-            try:
-                with wall(f"{connection.name}: reading {stream} anew"):
-                    self.neighbours.fetch(self.store, connection, stream, ids)
-            except HubError as exc:
-                missed.append(f"done, but not read back yet: {exc.message}")
-        return missed
 
     def _replay(self, run: Run, hashed: str, request: Request) -> Result:
         """Give the first answer again; bring a run that is unknown or abandoned further first."""
@@ -386,16 +360,3 @@ class Performer:
         if run.state == "unknown" and run.result is not None and run.lease_owner is None:
             return stored(run.result)
         return answers.under_way(run, kept_of(run.plan), action_class(self.plugins.actions, run.action))
-
-
-def _match(found: Sequence[Any]) -> str:
-    return "none" if not found else "one" if len(found) == 1 else "several"
-
-
-def _revealed(body: Mapping[str, Any], fields: tuple[str, ...]) -> dict[str, Any]:
-    """Keep what a lookup may show; of the connections only their names."""
-    found = {name: body.get(name) for name in fields}
-    if "connections" in found:
-        records = found["connections"] or []
-        found["connections"] = sorted({r["connection"] if isinstance(r, Mapping) else str(r) for r in records})
-    return found

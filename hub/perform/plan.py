@@ -4,31 +4,30 @@ Make a plan of a run: which records in which connections, with what words, and w
 A plan is complete before the journal sees it; nothing has been sent by then but reads.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from hub.access import Principal, require
-from hub.actions import Action, CreditGrant, CustomerUpdate, TicketCreate
-from hub.config import did_you_mean
+from hub.actions import Action, CustomerChangeEmail, CustomerCreate, PaymentRefund
 from hub.connections import Connection, Connections, wall
 from hub.connector import Target
-from hub.errors import ConfigError, HubError, Invalid, MappingError, NotFound, Unsupported
+from hub.errors import Conflict, Invalid, MappingError, NotFound, Unsupported
 from hub.money import Money
 from hub.perform import facts
-from hub.perform.envelope import Predicted, Request, plain
-from hub.perform.intake import references
+from hub.perform.choosing import Choice, Chosen, Notes, Resolve, unknown
+from hub.perform.composing import Composer
+from hub.perform.envelope import Predicted, Request, Skipped
 from hub.perform.judging import Judge
-from hub.perform.words import Part, Planned, Words, words_for
+from hub.perform.steps import money_of, step_of
+from hub.perform.words import Planned, words_for
 from hub.policy import Verdict
 
-Resolve = Callable[[str, str], list[Target]]
 Fetch = Callable[[Connection, str, list[str]], object]
-Aim = Sequence[tuple[Connection, Target | None]]
-"""Which records in which connections an action is about."""
+Known = Callable[..., list[str]]
+_NAMES = ("display_name", "given_name", "family_name")
 
 
 @dataclass(frozen=True)
@@ -41,20 +40,28 @@ class Plan:
     verdict: Verdict
     changes: tuple[Predicted, ...] = ()
     warnings: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def money(self) -> Money | None:
-        return self.action.amount_of_money
+        return money_of(self.action, self.steps)
 
 
 class Planner:
-    """Makes plans; `resolve` finds the records of a reference, `fetch` reads some anew."""
+    """
+    Makes plans.
 
-    def __init__(self, connections: Connections, judge: Judge, resolve: Resolve, fetch: Fetch) -> None:
+    `resolve` finds the records of a reference, `fetch` reads some anew, `known` finds customers by an e-mail or an
+    external id.
+    """
+
+    def __init__(self, connections: Connections, judge: Judge, resolve: Resolve, fetch: Fetch, known: Known) -> None:
         self.connections = connections
         self.judge = judge
         self.resolve = resolve
         self.fetch = fetch
+        self.known = known
+        self.choice = Choice(connections, resolve)
 
     def plan(self, action: Action, request: Request, principal: Principal) -> Plan:
         """
@@ -62,16 +69,19 @@ class Planner:
 
         Raises NotFound, Invalid, Conflict, Refused, Unsupported as the facts demand; reads may raise Temporary.
         """
-        warnings: list[str] = []
-        chosen = self.aim(action, principal, warnings)
+        notes = Notes()
+        action = self._of_order(action)
+        chosen = self.aim(action, principal, notes)
+        self._nobody_elses(action, chosen)
         if isinstance(action, facts.NEEDS_FRESH) or request.expected_version:
             chosen = [(connection, self._fresh(action, connection, target)) for connection, target in chosen]
         for _, target in chosen:
             data = target.data if target else {}
             facts.same_version(action, data, request.expected_version)
             action = facts.completed(action, data)
-        steps = self._steps(action, chosen, request, warnings)
-        steps += self._parts(action, chosen, warnings)
+        steps = self._steps(action, chosen, request, notes)
+        steps += Composer(self.choice, self._fresh, self.judge.history).parts(action, chosen, notes)
+        self._may_do_parts(action, steps, principal)
         verdict = self.judge.verdict(action, steps, request, principal)
         first = next((t for _, t in chosen if t is not None), None)
         return Plan(
@@ -80,136 +90,58 @@ class Planner:
             tuple(steps),
             verdict,
             tuple(change for step in steps for change in step.changes),
-            tuple(warnings),
+            tuple(notes.warnings),
+            tuple(notes.skipped),
         )
 
-    def aim(self, action: Action, principal: Principal, warnings: list[str] | None = None) -> Aim:
+    def aim(self, action: Action, principal: Principal, notes: Notes | None = None) -> Chosen:
         """
         Find the records that the action is about, and see that the principal may act there; no vendor is asked.
 
         Raises NotFound, Invalid, Unsupported, Refused.
         """
-        chosen = self._chosen(action, self._targets(action), [] if warnings is None else warnings)
+        chosen = self.choice.chosen(self._of_order(action), Notes() if notes is None else notes)
         for connection, _ in chosen:
             require(principal, f"act:{action.name}", connection=connection.name)
         return chosen
 
-    def _targets(self, action: Action) -> list[Target]:
-        if action.on is None:
-            return []
-        reference = references(action)[action.on.field]
-        found = self.resolve(reference, action.on.kind)
-        if not found:
-            self._known_connection(action, reference)
-            raise _unknown(action)
-        if "/" not in reference:
-            return found
-        meant = (reference.partition("/")[0], reference.rpartition("/")[2])
-        named = [t for t in found if (t.connection, t.remote_id) == meant]
-        others = [t for t in found if t not in named]
-        return named + others if isinstance(action, (CustomerUpdate, TicketCreate)) else named or others
+    def _of_order(self, action: Action) -> Action:
+        """Name the one payment of an order that is to be refunded. Raises Invalid where there are several."""
+        if not isinstance(action, PaymentRefund) or action.order_ref is None:
+            return action
+        orders = self.resolve(action.order_ref, "order")
+        if not orders:
+            raise NotFound(f"{action.name}: there is no such order", field_path="input.order_ref")
+        paid = [p for p in self.judge.history.payments(orders[0]) if p.get("status") == "succeeded"]
+        if len(paid) > 1:
+            text = f"{action.name}: the order has several payments; say which: {', '.join(p['id'] for p in paid)}"
+            raise Invalid(text, code="ambiguous_target", field_path="input.payment_ref")
+        if not paid:
+            text = f"{action.name}: no payment of this order is known that was taken"
+            raise NotFound(text, code="payment_not_known", field_path="input.order_ref")
+        return action.model_copy(update={"payment_ref": paid[0]["id"], "order_ref": None})
 
-    def _known_connection(self, action: Action, reference: str) -> None:
-        """Say so where a reference names a connection that is not configured."""
-        name, slash, _ = reference.partition("/")
-        if slash and name not in self.connections.names():
-            text = f"{action.name}: there is no connection {name[:60]}{did_you_mean(name, self.connections.names())}"
-            field = f"input.{action.on.field}" if action.on else "input"
-            raise NotFound(text, code="unknown_connection", field_path=field)
+    def _nobody_elses(self, action: Action, chosen: Chosen) -> None:
+        """Raise Conflict where an e-mail or an external id is another customer's already."""
+        own = {target.id for _, target in chosen if target is not None}
+        asked: dict[str, str | None] = {}
+        if isinstance(action, CustomerCreate):
+            asked = {"email": action.email, "external_ref": action.external_ref}
+        elif isinstance(action, CustomerChangeEmail):
+            asked = {"new_email": action.new_email}
+        for field, value in asked.items():
+            others = set(self.known(**{field.removeprefix("new_"): value})) - own if value is not None else set()
+            if others:
+                text = f"{action.name}: a customer has this {field.removeprefix('new_')} already: {min(others)}"
+                next_ = ["customer.update"] if isinstance(action, CustomerCreate) else ["agent.handoff"]
+                code = "customer_exists"
+                raise Conflict(text, code=code, reason=min(others), field_path=f"input.{field}", next_actions=next_)
 
-    def _chosen(
-        self, action: Action, targets: Sequence[Target], warnings: list[str]
-    ) -> list[tuple[Connection, Target | None]]:
-        if isinstance(action, TicketCreate):
-            return [self._where_to_open(action, targets)]
-        if isinstance(action, CreditGrant) and action.connection is not None:
-            targets = [t for t in targets if t.connection == action.connection]
-        able = [(self.connections.open(t.connection), t) for t in targets if self._can(t.connection, action)]
-        if isinstance(action, CustomerUpdate):
-            return self._customer_targets(action, able, targets, warnings)
-        if not able:
-            raise self._cannot(action, sorted({t.connection for t in targets}))
-        if len(able) > 1:
-            names = ", ".join(f"{t.connection}/{t.stream}/{t.remote_id}" for _, t in able)
-            field = action.on.field if action.on else ""
-            text = f"{action.name}: several systems hold it and can do this; say which: {names}"
-            raise Invalid(text, code="ambiguous_target", field_path=f"input.{field}")
-        return list(able)
-
-    def _can(self, connection: str, action: Action) -> bool:
-        name = action.needs or action.name
-        return connection in self.connections.names() and self.connections.open(connection).can(name) is not None
-
-    def _able(self, action: Action) -> list[str]:
-        """Name the connections that can do it; one that does not even open can do nothing."""
-        able = []
-        for name in self.connections.names():
-            with suppress(ConfigError, MappingError):
-                able += [name] if self._can(name, action) else []
-        return able
-
-    def _cannot(self, action: Action, where: Sequence[str]) -> Unsupported:
-        able = self._able(action)
-        can = f"what can: {', '.join(able)}" if able else "no connection can"
-        return Unsupported(f"{action.name}: {', '.join(where) or 'no connection'} cannot do that; {can}")
-
-    def _customer_targets(
-        self,
-        action: CustomerUpdate,
-        able: list[tuple[Connection, Target]],
-        targets: Sequence[Target],
-        warnings: list[str],
-    ) -> list[tuple[Connection, Target | None]]:
-        held = sorted({t.connection for t in targets})
-        can = {connection.name for connection, _ in able}
-        for name in action.targets or ():
-            if name not in held:
-                raise NotFound(f"{action.name}: {name} does not hold this customer", field_path="input.targets")
-            if name not in can:
-                raise self._cannot(action, [name])
-        if not able:
-            raise self._cannot(action, held)
-        if action.targets is None:
-            warnings += [f"{name}: cannot do {action.name}; left as it is" for name in held if name not in can]
-        return [(c, t) for c, t in able if action.targets is None or c.name in action.targets]
-
-    def _where_to_open(self, action: TicketCreate, targets: Sequence[Target]) -> tuple[Connection, Target | None]:
-        able = [action.connection] if action.connection else self._able(action)
-        held = {t.connection for t in targets}
-        if action.connection is not None and not self._can(action.connection, action):
-            raise self._cannot(action, [action.connection])
-        here = [name for name in able if name in held]
-        if len(here) > 1:
-            text = f"{action.name}: several connections can; name one of {', '.join(here)}"
-            raise Invalid(text, code="ambiguous_target", field_path="input.connection")
-        if not able:
-            raise self._cannot(action, sorted(held))
-        if not here:
-            text = f"{action.name}: {', '.join(able)} does not know this customer"
-            raise NotFound(text, code="customer_not_there", field_path="input.customer_ref")
-        return self.connections.open(here[0]), next(t for t in targets if t.connection == here[0])
-
-    def _parts(
-        self, action: Action, chosen: Sequence[tuple[Connection, Target | None]], warnings: list[str]
-    ) -> list[Planned]:
-        """Plan the steps of an action that is made of others; what a system cannot do is left out and told."""
-        steps: list[Planned] = []
-        for connection, target in chosen if action.needs is not None else ():
-            for part in action.parts(target.id if target else ""):
-                if connection.can(part.name) is None:
-                    warnings.append(f"{connection.name}: cannot do {part.name}; left out")
-                    continue
-                try:
-                    words = words_for(connection, part, target)
-                except (Unsupported, MappingError):
-                    if part.name == action.needs:
-                        raise
-                    warnings.append(f"{connection.name}: {part.name} cannot be written there; left out")
-                    continue
-                step = _planned(part, connection, target, words=words, version=None)
-                step.part = Part(name=part.name, input=part.model_dump(mode="json", by_alias=True, exclude_none=True))
-                steps.append(step)
-        return steps
+    def _may_do_parts(self, action: Action, steps: list[Planned], principal: Principal) -> None:
+        """Require the scope of what follows from an action, as if it were asked for by itself."""
+        for step in steps if action.needs is None else ():
+            if step.part is not None:
+                require(principal, f"act:{step.part.name}", connection=step.connection)
 
     def _fresh(self, action: Action, connection: Connection, target: Target | None) -> Target | None:
         if target is None or connection.connector.method("fetch", target.stream) is None:
@@ -221,76 +153,28 @@ class Planner:
         for again in found:
             if (again.connection, again.stream, again.remote_id) == same:
                 return again
-        raise _unknown(action)
+        raise unknown(action)
 
-    def _steps(
-        self,
-        action: Action,
-        chosen: Sequence[tuple[Connection, Target | None]],
-        request: Request,
-        warnings: list[str],
-    ) -> list[Planned]:
-        lenient = isinstance(action, CustomerUpdate) and action.targets is None
+    def _steps(self, action: Action, chosen: Chosen, request: Request, notes: Notes) -> list[Planned]:
+        everywhere = action.fans_out and getattr(action, "targets", None) is None
         steps: list[Planned] = []
         if action.needs is not None:
             return steps
         for connection, target in chosen:
             try:
-                words = words_for(connection, action, target, lenient=lenient)
+                words = words_for(connection, action, target, lenient=everywhere or isinstance(action, CustomerCreate))
             except (Unsupported, MappingError):
-                if not lenient or len(chosen) == 1:
+                if not everywhere or len(chosen) == 1:
                     raise
-                warnings.append(f"{connection.name}: none of the changes can be written there; left as it is")
+                text = "none of the changes can be written there; left as it is"
+                notes.skip(connection.name, action.name, text)
                 continue
-            warnings += [f"{connection.name}: {name} cannot be written there" for name in words.left_out]
-            steps.append(_planned(action, connection, target, words=words, version=request.expected_version))
+            left_out = [n for n in words.left_out if not isinstance(action, CustomerCreate) or n not in _NAMES]
+            notes.warnings += [f"{connection.name}: {name} cannot be written there" for name in left_out]
+            steps.append(step_of(action, connection, target, words=words, version=request.expected_version))
         if not steps:
             raise Unsupported(f"{action.name}: no connection can write these changes")
         return steps
-
-
-def _unknown(action: Action) -> HubError:
-    kind, field = (action.on.kind, action.on.field) if action.on else ("record", "")
-    return NotFound(f"{action.name}: there is no such {kind}", field_path=f"input.{field}")
-
-
-def _planned(
-    action: Action, connection: Connection, target: Target | None, *, words: Words, version: str | None
-) -> Planned:
-    given = action.model_dump(mode="json", by_alias=True, exclude_none=True)
-    if target is not None and action.on is not None:
-        given[action.on.field] = target.remote_id
-    return Planned(
-        connection=connection.name,
-        target=target,
-        fields=words.fields,
-        parts=words.parts,
-        input=given,
-        expected_version=version,
-        context=words.context,
-        changes=list(_changes(action, connection.name, target, words.left_out)),
-    )
-
-
-def _changes(action: Action, connection: str, target: Target | None, left_out: Sequence[str]) -> list[Predicted]:
-    data: Mapping[str, Any] = target.data if target else {}
-    found = []
-    for kind in action.changes():
-        before, after = facts.predicted(action, kind, data)
-        after = {name: value for name, value in after.items() if name not in left_out}
-        remote_id = target.remote_id if target and before is not None else None
-        if before is not None:
-            before = {name: value for name, value in before.items() if name in after}
-        found.append(
-            Predicted(connection=connection, kind=kind, remote_id=remote_id, before=before, after=plain(after))
-        )
-    money = facts.predicted_refund(action, data)
-    if money is not None and target is not None:
-        before, after = money
-        found.append(
-            Predicted(connection=connection, kind="payment", remote_id=target.remote_id, before=before, after=after)
-        )
-    return found
 
 
 class Kept(msgspec.Struct, kw_only=True):
@@ -302,6 +186,7 @@ class Kept(msgspec.Struct, kw_only=True):
     verdict: Verdict | None
     changes: list[Predicted] = []
     warnings: list[str] = []
+    skipped: list[Skipped] = []
 
 
 _KEPT = msgspec.json.Decoder(Kept)
@@ -316,6 +201,7 @@ def kept(plan: Plan) -> Kept:
         verdict=plan.verdict,
         changes=list(plan.changes),
         warnings=list(plan.warnings),
+        skipped=list(plan.skipped),
     )
 
 

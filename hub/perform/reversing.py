@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hub.access import Principal
 from hub.errors import Conflict
@@ -31,6 +32,9 @@ class Reversing:
         if not done.reversal.possible or done.reversal.action is None:
             why = done.reversal.residue or "nothing undoes it"
             raise Conflict(f"run {run.id} cannot be undone: {why}", code="not_reversible", reason=run.state)
+        if done.reversal.until is not None and datetime.fromisoformat(done.reversal.until) < datetime.now(UTC):
+            text = f"run {run.id} could be undone until {done.reversal.until}"
+            raise Conflict(text, code="not_reversible", reason=done.reversal.until)
         ways = [(done.reversal.action, done.reversal.input or {})]
         ways += [(way.action, way.input) for way in done.reversal.also]
         for number, (action, given) in enumerate(ways):

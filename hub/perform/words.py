@@ -12,6 +12,7 @@ from hub.connector import Call, Target, Verb
 from hub.errors import MappingError, Unsupported
 from hub.money import Money
 from hub.perform.envelope import Predicted
+from hub.records import birth_id
 from hub.transport import announce
 
 
@@ -60,9 +61,27 @@ class Planned(msgspec.Struct, kw_only=True):
     changes: list[Predicted] = []
     part: Part | None = None
 
+    @property
+    def after(self) -> int | None:
+        """The number of the step that must be done before this one begins."""
+        return self.part.after if self.part is not None else None
+
     def acting(self, action: Action) -> Action:
         """Give the action of this step: the run's own, or the part of it that this step does."""
         return action if self.part is None else _PARTS[self.part.name].model_validate(self.part.input)
+
+
+def on_made(step: Planned, remote_id: str) -> Planned:
+    """Put what an earlier step made into a step that stands ready for it."""
+    known = step.target
+    assert known is not None
+    id = birth_id(known.kind, known.connection, known.table, remote_id)
+    target = Target(known.connection, known.table, known.stream, known.kind, remote_id, id)
+    context = step.context
+    if context is not None:
+        context = {**context, target.kind: {**target.data, "remote_id": remote_id}}
+    given = {name: remote_id if value == known.remote_id else value for name, value in step.input.items()}
+    return msgspec.structs.replace(step, target=target, input=given, context=context)
 
 
 _PARTS = {action.name: action for action in CATALOGUE}
@@ -81,7 +100,8 @@ def words_for(connection: Connection, action: Action, target: Target | None, *, 
     """
     Write the action in the vendor's words.
 
-    `lenient` leaves out fields that cannot be written there and names them; otherwise they raise Unsupported.
+    `lenient` leaves out fields that cannot be written there and names them; otherwise they raise Unsupported. Whom an
+    address is for may always be left out, and told.
     Raises MappingError where the vendor has no word for a value, Unsupported where visibility cannot be said.
     """
     if action.name in connection.mapping.actions:
@@ -93,6 +113,10 @@ def words_for(connection: Connection, action: Action, target: Target | None, *, 
     for kind, values in action.changes().items():
         table = _table(connection, kind, target)
         values = {name: value for name, value in values.items() if not _only_a_remark(connection, table, name)}
+        for name, value in values.items():
+            if isinstance(value, Mapping) and {"line1", "country_code"} <= set(value):
+                values[name], missing = _address(connection, table, name, value)
+                left_out += missing
         if lenient:
             values, missing = _writable(connection, table, values)
             left_out += missing
@@ -131,22 +155,49 @@ def _table(connection: Connection, kind: str, target: Target | None) -> str:
     return chosen[0].name if chosen else kind
 
 
+_REMARKS = {"refund": "reason", "ticket": "is_escalated"}
+"""Fields that say no more than what is done anyway."""
+
+
 def _only_a_remark(connection: Connection, table: str, name: str) -> bool:
     """Say whether a field may be left out where a mapping does not write it: why money was given back."""
     known = connection.mapping.tables.get(table)
-    return name == "reason" and known is not None and known.kind == "refund" and name not in known.writable
+    return known is not None and name == _REMARKS.get(known.kind) and name not in known.writable
+
+
+def _address(
+    connection: Connection, table: str, name: str, value: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """
+    Leave out of an address what this mapping does not keep: its sort, and whom it is for.
+
+    A sort that the mapping names, and that is another, stays: then this is not where such an address belongs.
+    """
+    fine, missing = dict(value), list[str]()
+    for part in ("type", "recipient_name", "phone"):
+        try:
+            connection.mapping.write(table, {name: fine})
+        except Unsupported as exc:
+            if exc.field_path != part or part not in fine:
+                continue
+            missing += [f"{name}.{part}"] if part != "type" and fine[part] is not None else []
+            del fine[part]
+        except MappingError:
+            break
+    return fine, missing
 
 
 def _writable(connection: Connection, table: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    fine, missing = {}, []
+    fine, missing, why = {}, [], ""
     for name, value in values.items():
         try:
             connection.mapping.write(table, {name: value})
             fine[name] = value
-        except (Unsupported, MappingError):
+        except (Unsupported, MappingError) as exc:
             missing.append(name)
+            why = exc.message
     if not fine:
-        raise Unsupported(f"{connection.name}: {', '.join(missing)} cannot be written there")
+        raise Unsupported(f"{connection.name}: {', '.join(missing)} cannot be written there: {why}")
     return fine, missing
 
 

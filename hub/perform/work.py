@@ -14,11 +14,11 @@ import msgspec
 from hub.actions import Action
 from hub.connections import Connection
 from hub.connector import Absent, Call, Found, Outcome
-from hub.errors import HubError, Temporary, Unknown
+from hub.errors import Conflict, HubError, Temporary, Unknown
 from hub.ledger import Closing, Ledger, Move, Run, Step
 from hub.perform.envelope import plain, told
 from hub.perform.send import Done, Doubtful, Failed, ask, attempt
-from hub.perform.words import call_for, planned_of
+from hub.perform.words import Planned, call_for, on_made, planned_of
 
 NATIVE_WINDOW = timedelta(hours=1)
 """How long a vendor surely remembers a key: Zendesk two hours, Stripe at least 24."""
@@ -129,22 +129,46 @@ class Worker:
 
     def work(self, run: Run, action: Action, closing: Closing) -> list[tuple[Connection, Outcome]]:
         """
-        Work all steps in order; one that fails does not stop the next. Gives what was done just now.
+        Work all steps in order; one that fails does not stop the next, unless that is to come after it.
 
-        `closing` closes the run together with its last step.
+        What comes after a step that is not settled waits for it; what comes after one that failed is not begun.
+        `closing` closes the run together with its last step. Gives what was done just now.
         """
         done: list[tuple[Connection, Outcome]] = []
         open_steps = [step for step in run.steps if step.state not in ("done", "failed", "absent")]
         for step in open_steps:
-            planned, connection = planned_of(step.call), self.opener(step.connection)
-            acting = planned.acting(action)
-            call = call_for(connection, acting, planned, run_id=run.id, key=step.vendor_key)
-            work = Work(self.ledger, self.owner, connection, acting, step, call, self.in_flight)
-            work.closing = closing if step is open_steps[-1] else None
-            work.go()
-            run.steps[step.number] = work.step
-            done += [(connection, outcome) for outcome in work.finished]
+            close = closing if step is open_steps[-1] else None
+            planned = planned_of(step.call)
+            first = run.steps[planned.after] if planned.after is not None else None
+            if first is not None and first.state in ("failed", "absent"):
+                run.steps[step.number] = self._not_begun(step, planned.acting(action), close)
+            elif first is None or first.state == "done":
+                planned = planned if first is None else following(planned, first)
+                work = self._work(run, planned.acting(action), step, planned)
+                work.closing = close
+                work.go()
+                run.steps[step.number] = work.step
+                done += [(work.connection, outcome) for outcome in work.finished]
         return done
+
+    def _work(self, run: Run, acting: Action, step: Step, planned: Planned) -> Work:
+        connection = self.opener(step.connection)
+        call = call_for(connection, acting, planned, run_id=run.id, key=step.vendor_key)
+        return Work(self.ledger, self.owner, connection, acting, step, call, self.in_flight)
+
+    def _not_begun(self, step: Step, acting: Action, closing: Closing | None) -> Step:
+        text = f"{step.connection}: {acting.name}: not begun, for the step before it did not succeed"
+        error = Conflict(text, code="step_not_begun", next_actions=[acting.name])
+        return self.ledger.settle(step, Move("failed", error=_failure(Failed(error))), closing=closing)
+
+
+def following(planned: Planned, first: Step) -> Planned:
+    """Give a step that works on what the step before it made, with that as its target."""
+    if planned.part is None or planned.part.made is None or planned.target is None or first.outcome is None:
+        return planned
+    effects = msgspec.json.decode(first.outcome)["effects"]
+    remote_id = next(effect["remote_id"] for effect in effects if effect["op"] == "create")
+    return on_made(planned, remote_id)
 
 
 def overdue(run: Run) -> bool:

@@ -9,10 +9,11 @@ from hub.access import Principal
 from hub.actions import Action
 from hub.connections import Connections
 from hub.ledger import NewRun, NewStep, Question, Run
+from hub.perform.choosing import Chosen
 from hub.perform.envelope import Request
 from hub.perform.intake import body_hash, intent_of
 from hub.perform.judging import MONEY
-from hub.perform.plan import Aim, Kept, Plan, kept
+from hub.perform.plan import Kept, Plan, kept
 from hub.perform.words import planned_json
 
 HARMLESS = frozenset({"set", "version", "upsert"})
@@ -101,7 +102,7 @@ def row_of(plan: Plan, request: Request, principal: Principal) -> dict[str, Any]
     }
 
 
-def queued(action: Action, aim: Aim, request: Request, principal: Principal) -> NewRun:
+def queued(action: Action, aim: Chosen, request: Request, principal: Principal) -> NewRun:
     """Give a run that is written before it is planned: it has a target, but no verdict, no steps and no amount."""
     said = action.model_dump(mode="json", by_alias=True)
     first = next((target for _, target in aim if target is not None), None)

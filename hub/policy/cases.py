@@ -132,7 +132,7 @@ def _mutants(raw: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _moved(key: str, value: Any) -> Iterator[Any]:
     if isinstance(value, bool):
         yield not value
-    elif key.startswith("amount_"):
+    elif key.startswith(("amount_", "order_total_")):
         texts = value if isinstance(value, list) else [value]
         for n, text in enumerate(texts):
             for other in _amounts(text):

@@ -32,13 +32,22 @@ class Facts:
     order_age_days: int | None = None
     open_dispute: bool | None = None
     refunds_90d: int | None = None
+    shipped: bool | None = None
+    moves_money: bool | None = None
+    order_total: Money | None = None
+    country_change: bool | None = None
+    open_order: bool | None = None
     at: datetime | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the facts as an answer shows them; those that nobody asked for are left out."""
         found: dict[str, Any] = {"connection": self.connection, "amount": _text(self.amount), "live": self.live}
         found["principal"] = self.principal
-        more = ("channel", "verification", "order_age_days", "open_dispute", "refunds_90d")
+        more = (
+            "channel", "verification", "order_age_days", "open_dispute", "refunds_90d", "shipped", "country_change",
+            "open_order",
+        )  # fmt: skip
+        found |= {"order_total": str(self.order_total)} if self.order_total is not None else {}
         return found | {name: value for name in more if (value := getattr(self, name)) is not None}
 
 
@@ -109,5 +118,10 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "order_age_days": _count,
     "open_dispute": _flag,
     "refunds_90d": _count,
+    "shipped": _flag,
+    "moves_money": _flag,
+    "order_total": _amount,
+    "country_change": _flag,
+    "open_order": _flag,
     "at": _time,
 }

@@ -47,7 +47,7 @@ def _shown(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _amount(compare: Compare) -> Callable[[Any], Holds]:
+def _amount(compare: Compare, fact: str = "amount") -> Callable[[Any], Holds]:
     """Compare with the bound in the amount's own currency; a list names one bound for each currency."""
 
     def build(value: Any) -> Holds:
@@ -59,7 +59,7 @@ def _amount(compare: Compare) -> Callable[[Any], Holds]:
             raise ValueError("expected one amount for each currency")
 
         def holds(facts: Facts) -> bool:
-            amount = facts.amount
+            amount = getattr(facts, fact)
             return amount is not None and amount.currency in bounds and compare(amount.amount, bounds[amount.currency])
 
         return holds
@@ -162,11 +162,16 @@ def _compared(fact: str, make: Callable[[Compare], Callable[[Any], Holds]]) -> d
 
 _PREDICATES: dict[str, tuple[str, Callable[[Any], Holds]]] = {
     **_compared("amount", _amount),
+    **_compared("order_total", lambda compare: _amount(compare, "order_total")),
     **_compared("order_age_days", lambda compare: _whole("order_age_days", compare)),
     **_compared("refunds_90d", lambda compare: _whole("refunds_90d", compare)),
     **_compared("verification", _level),
     "open_dispute": ("open_dispute", _flag("open_dispute")),
     "live": ("live", _flag("live")),
+    "shipped": ("shipped", _flag("shipped")),
+    "moves_money": ("moves_money", _flag("moves_money")),
+    "country_change": ("country_change", _flag("country_change")),
+    "open_order": ("open_order", _flag("open_order")),
     "connection": ("connection", _names("connection")),
     "agent": ("principal", _names("principal")),
     "principal": ("principal", _names("principal")),

@@ -22,6 +22,12 @@ from hub.transport import announce
 COMMON = frozenset(ConnectionSettings.model_fields) - {"options", "from_environment"}
 SAMPLES: dict[str, dict[str, Any]] = {
     "customer.lookup": {"email": "nobody@mail.example.com"},
+    "customer.create": {"name": "Grace Example", "email": "grace@made.example.com", "phone": "+4930123456"},
+    "customer.update_address": {
+        "kind": "mailing",
+        "address": {"line1": "Neue Str. 5", "city": "Berlin", "postal_code": "10117", "country_code": "DE"},
+    },
+    "customer.change_email": {"new_email": "new@made.example.com"},
     "customer.update": {"changes": {"display_name": "Grace Example", "job_title": "Buyer", "language": "fr"}},
     "ticket.create": {"subject": "A new question", "body": "How long does delivery take?", "visibility": "public"},
     "ticket.reply": {"body": "It is on its way."},
@@ -38,6 +44,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "subscription.change_plan": {"price": "price_other", "quantity": 2, "proration": "none"},
     "subscription.change_quantity": {"quantity": 3, "proration": "none"},
     "payment.refund": {"amount": {"amount": 100, "currency": "EUR"}, "reason": "requested_by_customer"},
+    "payment.void_authorization": {},
+    "order.cancel": {"reason": "ordered twice"},
     "order.update_shipping_address": {
         "address": {"line1": "Neue Str. 5", "city": "Berlin", "postal_code": "10117", "country_code": "DE"}
     },

@@ -10,9 +10,14 @@ import requests
 from hub import reads, sync
 from hub.access import OPERATOR, Principal
 from hub.actions import (
+    CustomerChangeEmail,
+    CustomerCreate,
     CustomerUpdate,
+    CustomerUpdateAddress,
+    OrderCancel,
     OrderUpdateShippingAddress,
     PaymentRefund,
+    PaymentVoidAuthorization,
     TicketAssign,
     TicketCreate,
     TicketNote,
@@ -53,11 +58,17 @@ MAPPING = """
 kind = "customer"
 key = "id"
 updated_at = "changed"
-writable = ["display_name", "job_title"]
+writable = ["display_name", "job_title", "email", "default_address"]
 [customers.fields]
 display_name = "name"
 email = "mail"
 job_title = "job"
+[customers.fields.default_address]
+type = { value = "mailing" }
+line1 = "home.street"
+city = "home.city"
+postal_code = "home.zip"
+country_code = "home.country"
 [tickets]
 kind = "ticket"
 key = "id"
@@ -87,7 +98,8 @@ amount = { money = "amount", currency = "currency", unit = "minor" }
 amount_captured = { money = "amount", currency = "currency", unit = "minor" }
 amount_refunded = { money = "refunded", currency = "currency", unit = "minor" }
 disputed = "disputed"
-status = { from = "state", values = { ok = "succeeded", no = "failed" } }
+order_ref = { ref = { kind = "order", by = "number" }, from = "order" }
+status = { from = "state", values = { ok = "succeeded", no = "failed", held = "authorized", late = "pending" } }
 [refunds]
 kind = "refund"
 key = "id"
@@ -99,9 +111,13 @@ payment_ref = { ref = "payments", from = "payment" }
 kind = "order"
 key = "id"
 updated_at = "changed"
-writable = ["shipping_address"]
+writable = ["shipping_address", "status"]
 [orders.fields]
 number = "id"
+customer_ref = { ref = "customers", from = "customer" }
+status = { from = "state", values = { open = "open", gone = "canceled" } }
+payment_status = { from = "paid", values = { yes = "paid" } }
+total = { money = "total", currency = { value = "EUR" }, unit = "minor" }
 fulfillment_status = { from = "sent", values = { true = "shipped", false = "unfulfilled" } }
 [orders.fields.shipping_address]
 line1 = "ship.street"
@@ -182,7 +198,7 @@ class ShopSandbox(Sandbox):
         self.kept[key] = Response(self.shown("refunds", made), 201)
         return self.kept[key]
 
-    @route("POST", r"/(?P<kind>comments|tickets)")
+    @route("POST", r"/(?P<kind>comments|tickets|customers)")
     def add(self, request: Asked) -> Any:
         kind = request.args["kind"]
         made = f"{kind[:3]}-{len(self.things[kind]) + 1}"
@@ -324,9 +340,34 @@ class ShopConnector(Connector):
     def update(self, action, call: Call) -> Outcome:
         return self.changed("customers", call)
 
+    @act(CustomerUpdateAddress, idempotency="set")
+    @act(CustomerChangeEmail, idempotency="set")
+    def contact(self, action, call: Call) -> Outcome:
+        return self.changed("customers", call)
+
+    @act(CustomerCreate, idempotency="upsert")
+    def make(self, action, call: Call) -> Outcome:
+        made = self.http("POST", "/customers", json={**call.fields, "key": call.key})
+        return Outcome([Effect("customer", made["id"], "create")], [("customers", made["id"])])
+
     @act(OrderUpdateShippingAddress, idempotency="set")
+    @act(OrderCancel, idempotency="set")
     def address(self, action, call: Call) -> Outcome:
         return self.changed("orders", call)
+
+    @find(OrderCancel)
+    def find_order(self, action, call):
+        if not self.config.looks_up:
+            return CannotTell("not today")
+        now, key = self.http("GET", f"/orders/{call.target.remote_id}"), call.target.remote_id
+        done = all(now.get(name) == value for name, value in call.fields.items())
+        return Found(Outcome([Effect("orders", key, "update", after=dict(call.fields))])) if done else Absent()
+
+    @act(PaymentVoidAuthorization, idempotency="set")
+    def void(self, action, call: Call) -> Outcome:
+        key = call.target.remote_id
+        self.http("PATCH", f"/payments/{key}", json={"state": "no"})
+        return Outcome([Effect("payment", key, "update", after={"state": "no"})], [("payments", key)])
 
     def changed(self, stream, call):
         self.http("PATCH", f"/{stream}/{call.target.remote_id}", json=dict(call.fields))

@@ -10,7 +10,7 @@ from hub.perform import Request
 @pytest.mark.parametrize(
     ("action", "given", "path", "words"),
     [
-        ("payment.refund", {"reason": "goodwill"}, "input.payment_ref", "missing"),
+        ("payment.refund", {"reason": "goodwill"}, "input", "exactly one of payment_ref"),
         ("payment.refund", {"payment_ref": "shop/payments/pay-1", "reason": "bored"}, "input.reason", "goodwill"),
         (
             "payment.refund",

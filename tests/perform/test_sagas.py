@@ -82,11 +82,49 @@ def test_a_handoff_is_undone_as_far_as_it_can_be(shop):
     sync.sync_connection(shop.store, shop.connections.open("shop"))
     done = handoff(shop)
     assert [done.reversal.action, *(way.action for way in done.reversal.also)] == [
-        "ticket.tag", "ticket.assign", "ticket.set_status",
+        "ticket.set_status", "ticket.tag", "ticket.assign",
     ]  # fmt: skip
     assert shop.performer.reversing.reverse(done.run_id, OPERATOR).status == "succeeded"
     assert (ticket(shop)["group"], ticket(shop)["tags"], ticket(shop)["state"]) == ("first", [], "w")
     assert shop.performer.result(done.run_id).status == "reversed"
+
+
+def test_a_customer_without_a_ticket_gets_one_and_people_find_it(shop):
+    given = {**HANDOFF, "ticket_ref": None, "customer_ref": "shop/customers/cus-1"}
+    preview = shop.ask("agent.handoff", mode="preview", **given)
+    assert [request.request is None for request in preview.preview.requests] == [False, True, True, True, True]
+    result = shop.ask("agent.handoff", **given)
+    assert (result.status, len(result.effects)) == ("succeeded", 5)
+    assert (result.target.kind, result.answer["ticket"], result.answer["queue"]) == (
+        "ticket", result.effects[0].id, "billing",
+    )  # fmt: skip
+    made = shop.sandbox.things["tickets"]["tic-2"]
+    assert (made["customer"], made["group"], made["tags"], made["state"]) == (
+        "cus-1",
+        "billing",
+        ["handoff", "urgent"],
+        "o",
+    )
+    assert shop.sandbox.things["comments"]["com-2"]["ticket"] == "tic-2"
+    assert (result.reversal.input, result.reversal.also) == (
+        {"ticket_ref": result.effects[0].id, "status": "solved"}, [],
+    )  # fmt: skip
+
+
+def test_nothing_is_noted_on_a_ticket_that_could_not_be_made(shop):
+    shop.sandbox.fault("POST /tickets", "status:422", times=1)
+    result = handoff(shop, ticket_ref=None, customer_ref="shop/customers/cus-1")
+    assert (result.status, result.effects, len(shop.sandbox.ledger)) == ("failed", [], 1)
+    assert result.error["code"] == "invalid"
+
+
+def test_a_ticket_is_solved_with_a_note_for_staff_and_reopened(shop):
+    solved = shop.ask("ticket.solve", ticket_ref="shop/tickets/tic-1", note="Sent a new one.")
+    assert (solved.status, ticket(shop)["state"]) == ("succeeded", "s")
+    assert shop.sandbox.things["comments"]["com-2"]["text"] == "Sent a new one."
+    assert shop.performer.reversing.reverse(solved.run_id, OPERATOR).status == "succeeded"
+    assert ticket(shop)["state"] == "o"
+    assert shop.ask("ticket.reopen", key="k2", ticket_ref="shop/tickets/tic-1").status == "succeeded"
 
 
 def test_an_order_is_told_by_number_or_reference(shop):

@@ -25,7 +25,7 @@ def test_one_system_that_fails_does_not_hide_the_other(build):
     result = shop.ask("customer.update", **given)
     assert (result.status, result.error["code"]) == ("failed", "invalid")
     assert [effect.connection for effect in result.effects] == ["till"]
-    assert result.warnings == ["1 of 2 systems failed; the others were changed"]
+    assert result.warnings == ["1 of 2 steps failed; the others were done"]
     assert shop.ask("customer.update", **given).replayed is True
     assert shop.effects() == 1
 

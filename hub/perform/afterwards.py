@@ -1,0 +1,78 @@
+"""What follows a run that was worked: read anew what it touched, and tell the caller where to find what it made."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from hub.connections import Connection, wall
+from hub.connector import Outcome, Target
+from hub.errors import HubError
+from hub.perform.envelope import EffectSeen, On, Result
+
+Done = Sequence[tuple[Connection, Outcome]]
+
+
+@dataclass(frozen=True)
+class Afterwards:
+    """Reads back; `fetch`, `resolve` and `get` are the neighbours', bound to the store."""
+
+    fetch: Callable[[Connection, str, list[str]], object]
+    resolve: Callable[[str, str], list[Target]]
+    get: Callable[[str, str], bytes | None]
+
+    def complete(self, result: Result, done: Done, kinds: Callable[[str, str], str | None]) -> bool:
+        """
+        Fetch what was touched, and put into the answer the hub ids of what was made; say whether that changed it.
+
+        `kinds` names the kind that a stream's records have in a connection. The effects are there whatever happens
+        here, so a failure is only told.
+        """
+        missed = [text for connection, outcome in done for text in self._read_back(connection, outcome)]
+        result.warnings += missed
+        named = [self._named(effect, done, kinds) for effect in result.effects]
+        changed = bool(missed) or named != result.effects
+        result.effects = named
+        if result.action == "agent.handoff" and result.status == "succeeded":
+            result.answer = self._place(result)
+            changed = changed or result.answer is not None
+        return changed
+
+    def _read_back(self, connection: Connection, outcome: Outcome) -> list[str]:
+        streams: dict[str, list[str]] = {}
+        for stream, remote_id in outcome.touched:
+            streams.setdefault(stream, []).append(remote_id)
+        missed = []
+        for stream, ids in streams.items():
+            try:
+                with wall(f"{connection.name}: reading {stream} anew"):
+                    self.fetch(connection, stream, ids)
+            except HubError as exc:
+                missed.append(f"done, but not read back yet: {exc.message}")
+        return missed
+
+    def _named(self, effect: EffectSeen, done: Done, kinds: Callable[[str, str], str | None]) -> EffectSeen:
+        """Give an effect with the id of the customer that it made: only reading it says whom it was joined with."""
+        if effect.op != "create" or effect.id is not None:
+            return effect
+        for connection, outcome in done:
+            for stream, remote_id in outcome.touched if connection.name == effect.connection else ():
+                kind = kinds(connection.name, stream) if remote_id == effect.remote_id else None
+                found = self.resolve(f"{connection.name}/{stream}/{remote_id}", kind) if kind else []
+                if found:
+                    return msgspec.structs.replace(effect, id=found[0].id)
+        return effect
+
+    def _place(self, result: Result) -> dict[str, Any] | None:
+        """Say where the people who take over find the ticket."""
+        made = next((effect.id for effect in result.effects if effect.id and effect.id.startswith("tkt_")), None)
+        on = result.target.id if result.target is not None and result.target.kind == "ticket" else made
+        body = self.get("ticket", on) if on is not None else None
+        if on is None or body is None:
+            return None
+        ticket: dict[str, Any] = msgspec.json.decode(body)
+        result.target = On(kind="ticket", id=on)
+        group = ticket.get("group_ref")
+        queue = group.get("remote_id") if isinstance(group, dict) else group
+        return {"ticket": on, "number": ticket.get("number"), "url": ticket.get("url"), "queue": queue}

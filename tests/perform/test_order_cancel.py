@@ -1,0 +1,222 @@
+"""An order is cancelled first, its money goes back after that, once, and only as far as the policy lets it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hub.access import Principal
+from hub.errors import Conflict, Refused
+from hub.policy import parse_policy
+
+ROOT = Path(__file__).parents[2]
+ALLOWED = parse_policy(
+    {
+        "rule": [
+            {"action": "order.cancel", "when": {"shipped": True}, "verdict": "deny", "reason": "it is on its way"},
+            {"name": "cancel", "action": "order.cancel", "verdict": "allow"},
+            {"name": "bands", "action": "payment.refund", "when": {"amount_lte": "60.00 EUR"}, "verdict": "allow"},
+            {"name": "release", "action": "payment.void_authorization", "verdict": "allow"},
+        ]
+    },
+    "policy.toml",
+)
+CHILD = """
+import sys
+from pathlib import Path
+from hub.access import OPERATOR
+from hub.perform import Request
+from tests.perform.shop import ShopConnector, opened, table
+from tests.perform.test_order_cancel import ALLOWED
+performer = opened(Path(sys.argv[1]), {"shop": table(sys.argv[2])}, ALLOWED, ShopConnector)
+given = {"order_ref": "shop/orders/ord-1", "reason": "too late", "refund": True}
+performer.run(Request("order.cancel", given, key="k1"), OPERATOR)
+"""
+
+
+@pytest.fixture
+def bought(build):
+    """Build a shop where ord-1 was paid with pay-1; `more` are further fields of things, by id."""
+
+    def make(policy=ALLOWED, options=None, live_actions=False, **more):
+        def tweak(sandboxes):
+            things = sandboxes["shop"].things
+            things["orders"]["ord-1"] |= {"customer": "cus-1", "state": "open", "paid": "yes", "total": 5000}
+            things["payments"]["pay-1"] |= {"order": "ord-1"}
+            for kind in ("orders", "payments"):
+                for one in things[kind]:
+                    things[kind][one] |= more.get(one.replace("-", ""), {})
+
+        return build(policy=policy, tweak=tweak, live_actions=live_actions, **(options or {}))
+
+    return make
+
+
+def cancel(shop, **more):
+    return shop.ask("order.cancel", **{"order_ref": "shop/orders/ord-1", "reason": "too late", "refund": True, **more})
+
+
+def things(shop, kind, one):
+    return shop.sandbox.things[kind][one]
+
+
+def test_an_order_is_cancelled_and_what_was_paid_is_refunded_once(bought):
+    shop = bought()
+    result = cancel(shop)
+    assert (result.status, [e.object for e in result.effects]) == ("succeeded", ["orders", "refund"])
+    assert (result.money.amount, result.money.currency) == (5000, "EUR")
+    assert (things(shop, "orders", "ord-1")["state"], things(shop, "payments", "pay-1")["refunded"]) == ("gone", 5000)
+    assert result.reversal.possible is False
+    assert "place a new order" in result.reversal.residue
+    assert cancel(shop).replayed is True
+    assert [entry.path for entry in shop.sandbox.ledger] == ["/orders/ord-1", "/refunds"]
+
+
+def test_only_what_is_left_is_refunded(bought):
+    result = cancel(bought(pay1={"refunded": 1200}))
+    assert (result.status, result.money.amount) == ("succeeded", 3800)
+
+
+def test_without_refund_the_money_stays_and_that_is_told(bought):
+    shop = bought()
+    result = cancel(shop, refund=False)
+    assert (result.status, len(result.effects), result.money) == ("succeeded", 1, None)
+    assert "refund is false" in result.warnings[0]
+
+
+def test_what_is_only_authorised_is_released(bought):
+    shop = bought(pay1={"state": "held"})
+    result = cancel(shop)
+    assert (result.status, things(shop, "payments", "pay-1")["state"], result.money) == ("succeeded", "no", None)
+
+
+def test_a_system_that_cannot_release_is_told_as_skipped(bought, monkeypatch):
+    shop = bought(pay1={"state": "held"})
+    connection = shop.connections.open("shop")
+    can = connection.can
+    monkeypatch.setattr(connection, "can", lambda name: None if name == "payment.void_authorization" else can(name))
+    result = cancel(shop)
+    assert (result.status, len(result.effects)) == ("succeeded", 1)
+    assert [(one.action, "lapses by itself" in one.reason) for one in result.skipped] == [
+        ("payment.void_authorization", True)
+    ]
+
+
+def test_a_payment_under_way_is_left_for_later_and_told(bought):
+    result = cancel(bought(pay1={"state": "late"}))
+    assert (result.status, len(result.effects)) == ("succeeded", 1)
+    assert "pending" in result.skipped[0].reason
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "code"),
+    [
+        ({"pay1": {"disputed": True}}, Refused, "payment_disputed"),
+        ({"pay1": {"order": None}}, Conflict, "payment_not_known"),
+        ({"ord1": {"state": "gone"}}, Conflict, "order_not_changeable"),
+    ],
+)
+def test_nothing_is_sent_where_the_money_cannot_go_back(bought, more, error, code):
+    shop = bought(**more)
+    with pytest.raises(error) as caught:
+        cancel(shop)
+    assert (caught.value.error_code, shop.sandbox.ledger) == (code, [])
+
+
+def test_an_order_that_was_shipped_is_denied_unless_the_policy_says_otherwise(bought):
+    shop = bought(ord1={"sent": True})
+    denied = cancel(shop)
+    assert (denied.status, denied.error["reason"], denied.policy.facts["shipped"]) == (
+        "denied",
+        "it is on its way",
+        True,
+    )
+    assert shop.sandbox.ledger == []
+
+
+def test_the_refund_must_pass_by_its_own_rules(bought):
+    shop = bought(pay1={"amount": 6001})
+    result = cancel(shop)
+    assert (result.status, result.policy.facts["amount"]) == ("denied", "60.01 EUR")
+    assert shop.sandbox.ledger == []
+
+
+def test_the_key_needs_the_scope_of_the_refund(bought):
+    shop = bought()
+    with pytest.raises(Refused, match=r"act:payment\.refund@shop"):
+        cancel(shop, who=Principal("key_1", "bot", ("act:order.cancel", "read")))
+    assert shop.sandbox.ledger == []
+
+
+def test_live_money_is_off_for_the_refund_of_an_order(bought):
+    result = cancel(bought(options={"live": True}))
+    assert (result.status, result.policy.rule) == ("denied", "live_actions")
+
+
+def test_no_money_moves_where_the_order_was_not_cancelled(bought):
+    shop = bought()
+    shop.sandbox.fault("PATCH /orders", "status:422", times=1)
+    result = cancel(shop)
+    assert (result.status, result.effects, result.money) == ("failed", [], None)
+    assert [step.state for step in shop.ledger.get(result.run_id).steps] == ["failed", "failed"]
+    assert "/refunds" not in {entry.path for entry in shop.sandbox.ledger}
+
+
+def test_a_refund_that_fails_leaves_the_cancelled_order_visible(bought):
+    shop = bought()
+    shop.sandbox.fault("POST /refunds", "status:422", times=1)
+    result = cancel(shop)
+    assert (result.status, [e.object for e in result.effects], result.money) == ("failed", ["orders"], None)
+    assert result.error["code"] == "invalid"
+    assert any("1 of 2 steps failed" in line for line in result.warnings)
+
+
+def test_the_refund_waits_until_it_is_known_that_the_order_was_cancelled(bought):
+    shop = bought(options={"looks_up": False})
+    shop.sandbox.fault("PATCH /orders", "drop_after", times=1)
+    result = cancel(shop)
+    states = [step.state for step in shop.ledger.get(result.run_id).steps]
+    assert (result.status, states) == ("unknown", ["unknown", "planned"])
+    assert [entry.path for entry in shop.sandbox.ledger] == ["/orders/ord-1"]
+    assert shop.performer.waiting() == [result.run_id]
+    connector = shop.connections.open("shop").connector
+    connector.config = connector.config.model_copy(update={"looks_up": True})
+    done = shop.performer.advance(result.run_id)
+    assert (done.status, len(done.effects)) == ("succeeded", 2)
+    assert [entry.path for entry in shop.sandbox.ledger] == ["/orders/ord-1", "/refunds"]
+
+
+def test_a_process_killed_between_order_and_refund_goes_on_and_repeats_nothing(bought, tmp_path):
+    shop = bought()
+    shop.sandbox.fault("POST /refunds", "slow:0.5s")
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), shop.sandbox.url], cwd=ROOT)
+    while child.poll() is None and not any(fault.times == 0 for fault in shop.sandbox.faults):
+        time.sleep(0.01)
+    child.kill()
+    assert child.wait() == -9
+    (run,) = shop.ledger.runs()
+    assert [step.state for step in shop.ledger.get(run.id).steps] == ["done", "sending"]
+    while not shop.sandbox.effects("refund"):
+        time.sleep(0.01)
+    result = cancel(shop)
+    assert (result.run_id, result.replayed, result.status) == (run.id, True, "succeeded")
+    assert sorted(entry.path for entry in shop.sandbox.ledger if entry.effect is not None) == [
+        "/orders/ord-1",
+        "/refunds",
+    ]
+
+
+def test_a_preview_shows_both_requests_and_sends_nothing(bought):
+    shop = bought()
+    result = cancel(shop, mode="preview", key=None)
+    assert [seen.request["method"] for seen in result.preview.requests] == ["PATCH", "POST"]
+    assert "only once step 0 is done" in result.preview.requests[1].note
+    assert (result.money.amount, shop.sandbox.ledger) == (5000, [])
+
+
+def test_the_one_payment_of_an_order_is_refunded_by_the_orders_number(bought):
+    shop = bought()
+    result = shop.ask("payment.refund", order_ref="shop/orders/ord-1", reason="goodwill")
+    assert (result.status, things(shop, "payments", "pay-1")["refunded"]) == ("succeeded", 5000)
