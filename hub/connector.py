@@ -233,7 +233,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a marked method is for; `idempotency` and `deletes` belong to `act` and `pull`."""
+    """What a marked method is for; `idempotency` belongs to `act`, `deletes` and `ahead` to `pull`."""
 
     role: Literal["pull", "fetch", "follow", "act", "find", "webhook"]
     name: str
@@ -241,6 +241,7 @@ class Mark:
     deletes: Deletes = "none"
     idempotency: Idempotency | None = None
     order: int = 0
+    ahead: bool = False
 
 
 def _mark(role: Any, name: str, **more: Any) -> Callable[[F], F]:
@@ -252,14 +253,17 @@ def _mark(role: Any, name: str, **more: Any) -> Callable[[F], F]:
     return put
 
 
-def pull(stream: str, *, deletes: Deletes = "none") -> Callable[[F], F]:
+def pull(stream: str, *, deletes: Deletes = "none", ahead: bool = False) -> Callable[[F], F]:
     """
     Mark `method(self, stream, cursor) -> Iterator[Page]` as the pull of a stream, "*" for any the mapping names.
 
     `cursor` is what the last committed page carried, or None. `deletes` says how deletions arrive: `feed` (pages
     carry `deleted`), `scan` (a page with `complete=True` closes a full scan), `none`.
+
+    `ahead` lets the hub take the next page, in another thread, while the one before is being written: for a pull that
+    only reads. Without it, what comes after a `yield` runs when that page is committed.
     """
-    return _mark("pull", stream, deletes=deletes)
+    return _mark("pull", stream, deletes=deletes, ahead=ahead)
 
 
 def fetch(stream: str) -> Callable[[F], F]:

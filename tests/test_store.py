@@ -220,19 +220,35 @@ def test_raw_records_come_back_byte_for_byte_however_many_blocks(store: Store) -
     records = [b'{"n": %d, "text": "\xc3\xa4"}' % n for n in range(250)]
     with store.write() as tx:
         blocks = raw.Blocks.after(tx, 1)
-        places = [blocks.put(n, record) for n, record in enumerate(records)]
-        assert blocks.put(3, records[3]) == places[3]
+        places = list(zip(*blocks.put(range(250), records), strict=True))
+        assert blocks.put([3], records) == ([places[3][0]], [places[3][1]])
         blocks.write(tx)
     with store.read() as tx:
         assert tx.execute("SELECT count FROM raw ORDER BY block").fetchall() == [(100,), (100,), (50,)]
         assert raw.read(tx, places[::-1]) == records[::-1]
 
 
+@pytest.mark.parametrize("count", [0, 1, 499, 500, 1001])
+def test_many_rows_go_in_as_they_are_and_in_order(store: Store, count: int) -> None:
+    rows = [(n, "a\0b" if n % 2 else "ä", None if n % 3 else "s") for n in range(1, count + 1)]
+    sql = "INSERT INTO source (id, connection, name, stream, kind) VALUES (?, 'c', ?, ?, 'ticket')"
+    named = [(id, f"{id}{name.replace(chr(0), '')}", stream) for id, name, stream in rows]
+    with store.write() as tx:
+        tx.executemany("DELETE FROM source WHERE id = ?", [(0,)])
+        tx.executemany(sql, iter(named))
+        plain = "INSERT INTO raw (block, source_id, count, data) VALUES (?, ?, ?, ?)"
+        tx.executemany(plain, [(id, 1, id, name.encode()) for id, name, _ in rows])
+    with store.read() as tx:
+        assert tx.execute("SELECT id, name, stream FROM source ORDER BY id").fetchall() == named
+        found = tx.execute("SELECT block, data FROM raw ORDER BY block").fetchall()
+        assert [(id, bytes(data)) for id, data in found] == [(id, name.encode()) for id, name, _ in rows]
+
+
 def test_blocks_go_on_behind_the_last_one(store: Store) -> None:
     for expected in (1, 2):
         with store.write() as tx:
             blocks = raw.Blocks.after(tx, 1)
-            assert blocks.put(0, b"{}") == (expected, 0)
+            assert blocks.put([0], [b"{}"]) == ([expected], [0])
             blocks.write(tx)
 
 

@@ -83,7 +83,7 @@ def reproject(
         work.blocks = Blocks.after(tx, next(iter(sources.values())).id, commit.stream)
         found = compare(tx, work.sources, commit)
         for name, table in found.tables.items():
-            _write(work, sources[name], table)
+            _write(work, sources[name], table, commit.mapped.tables[name].promoted)
         untaken.write(work, found.old)
         work.blocks.write(tx)
         rejects.forget(work, replayed, {sources[name].id: table for name, table in commit.mapped.tables.items()})
@@ -169,18 +169,19 @@ def _compare(commit: PageCommit, table: "TableRows", stored: dict[str, Known], o
     return found
 
 
-def _write(work: PageWork, source: Source, table: Again) -> None:
-    changed = rows.Changed(work, source)
-    for row in table.new:
-        changed.add(row, row.updated_at, work.raw_hashes[row.index])
-    for row, known in table.changed:
-        changed.change(row, row.updated_at or known.version, work.raw_hashes[row.index], known)
-    for row, known in table.moved:
-        changed.keep(row, row.updated_at or known.version, work.raw_hashes[row.index])
-    if table.new or table.changed or table.moved:
-        changed.write()
+def _write(work: PageWork, source: Source, table: Again, promoted: Sequence[str]) -> None:
+    changed = rows.Changed(work, source, promoted)
+    changed.insert(table.new)
+    stored = [known for _, known in table.changed]
+    changed.update([row for row, _ in table.changed], stored, _versions(table.changed))
+    changed.keep([row for row, _ in table.moved], _versions(table.moved))
+    changed.note()
     _bury(work, source, table.gone)
     rejects.put(work, source, table.rejected)
+
+
+def _versions(pairs: Sequence[tuple["Row", Known]]) -> list[str | None]:
+    return [row.updated_at or known.version for row, known in pairs]
 
 
 def _bury(work: PageWork, source: Source, dead: Sequence[Known]) -> None:

@@ -1,13 +1,13 @@
 """One page, one transaction."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-import xxhash
+import msgspec
 
 from hub import identity
 from hub.connector import Page
@@ -15,8 +15,13 @@ from hub.ingest import gone, merged, rejects, rows, untaken
 from hub.store import Source, Sources, Store, Tx, clock, cursors
 from hub.store.raw import Blocks
 
+encode = msgspec.json.Encoder().encode
+
 if TYPE_CHECKING:
     from hub.mapping import MappedPage, Row, TableRows
+
+
+Places = tuple[Iterable[int | None], Iterable[int | None]]
 
 
 class Kept(NamedTuple):
@@ -122,28 +127,53 @@ class PageWork:
     at: str
     changes: "Changes" = field(default_factory=lambda: Changes())
 
-    @cached_property
+    blocks: Blocks = field(init=False)
+
+    @property
+    def observed(self) -> str | None:
+        """The version of records that have none of their own."""
+        at = self.commit.page.observed_at
+        return clock.text(at) if at else None
+
+    @property
     def raws(self) -> list[bytes]:
         return self.commit.mapped.raws()
 
-    @cached_property
+    @property
     def raw_hashes(self) -> list[bytes]:
-        digest = xxhash.xxh3_128_digest
-        return [digest(raw) for raw in self.raws]
-
-    blocks: Blocks = field(init=False)
+        return self.commit.mapped.raw_hashes
 
     def read_ms(self, index: int) -> int:
         """Say when the record at `index` of the page was read."""
         kept = self.commit.kept
         return self.commit.read_ms if kept is None else kept[index].read_at
 
-    def place(self, index: int) -> tuple[int | None, int | None]:
-        """Keep the raw record at `index` of the page, where raw records are kept; give its block and place in it."""
+    def read_times(self, rows: Iterable["Row"]) -> Iterable[int]:
+        """Say when the records of these rows were read; endless where all were read at once."""
+        kept = self.commit.kept
+        return repeat(self.commit.read_ms) if kept is None else [kept[row.index].read_at for row in rows]
+
+    def places(self, indexes: Sequence[int]) -> Places:
+        """Keep raw records of the page, where raw records are kept; give their blocks, and their places in them."""
+        kept = self.commit.kept
+        if kept is not None:
+            return _unzip([self._place(index) for index in indexes])
+        if not self.commit.keep_raw:
+            return repeat(None), repeat(None)
+        return self.blocks.put(indexes, self.raws)
+
+    def _place(self, index: int) -> tuple[int | None, int | None]:
         kept = self.commit.kept
         if kept is not None and (place := kept[index].place) is not None:
             return place
-        return self.blocks.put(index, self.raws[index]) if self.commit.keep_raw else (None, None)
+        if not self.commit.keep_raw:
+            return None, None
+        (block,), (idx,) = self.blocks.put([index], self.raws)
+        return block, idx
+
+
+def _unzip(places: Sequence[tuple[int | None, int | None]]) -> Places:
+    return [block for block, _ in places], [idx for _, idx in places]
 
 
 @dataclass
@@ -212,7 +242,7 @@ def _table(work: PageWork, source: Source, table: "TableRows") -> TableCounts:
     absent = {*named, *table.deleted} & lost
     counts = TableCounts(table.kind, table.read + len(named), skipped=table.skipped)
     known = rows.known(work.tx, source.id, [*(row.remote_id for row in table.rows), *lost])
-    counts.changed = rows.write(work, source, there, known)
+    counts.changed = rows.write(work, source, table, there, known)
     left = {*table.untaken, *table.deleted}.difference(named)
     buried = gone.bury(work, source, [known[remote_id] for remote_id in lost if remote_id in known], left)
     if named:
@@ -259,7 +289,7 @@ def tell(work: PageWork) -> None:
             work.changes.add(kind, change, ids)
     work.tx.executemany(
         "INSERT INTO event (at, connection, kind, changes) VALUES (?, ?, ?, ?)",
-        [(work.at, work.commit.connection, kind, json.dumps(ids)) for kind, ids in work.changes.of.items()],
+        [(work.at, work.commit.connection, kind, encode(ids).decode()) for kind, ids in work.changes.of.items()],
     )
 
 

@@ -8,7 +8,6 @@ linked kinds; an id of another kind becomes an alias at once.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hub.ingest.promoted import decode
 from hub.records import KINDS, birth_id
 from hub.store import Source, Store, Tx
 from hub.store.dialect import ANY, array
@@ -75,7 +74,7 @@ def away(work: "PageWork", source: Source, row: "Row", old: "Known") -> bool:
     tx = work.tx
     if tx.execute(_NOTED, (old.rid,)).fetchone() is None:
         return False
-    if source.kind == "customer" and decode(row.body).status == "archived":
+    if source.kind == "customer" and _ARCHIVED in row.body:
         return True
     tx.execute(_FORGET, (old.rid,))
     if not KINDS[source.kind or ""].linked:

@@ -1,45 +1,16 @@
-"""The values of a mapped body that reads filter by and that identity compares, read from the body itself."""
+"""The values of mapped records that reads filter by and that identity compares, a page at a time, column by column."""
 
 import re
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 
-import msgspec
+from hub.store import Sources, Tx, clock
 
-from hub.store import Sources, Tx
-
-
-class Ref(msgspec.Struct):
-    """A reference as bodies hold it: to a record (table, remote_id), or to an entity (kind, by, value)."""
-
-    table: str | None = None
-    remote_id: str | None = None
-    kind: str | None = None
-    by: str | None = None
-    value: str | None = None
+if TYPE_CHECKING:
+    from hub.mapping import Row
 
 
-class Promoted(msgspec.Struct):
-    """What is read of a body; whatever kind it is of, what it does not have is None."""
-
-    updated_at: str | None = None
-    created_at: str | None = None
-    status: str | None = None
-    display_name: str | None = None
-    given_name: str | None = None
-    family_name: str | None = None
-    name: str | None = None
-    email: str | None = None
-    phone: str | None = None
-    number: str | None = None
-    external_ref: str | None = None
-    url: str | None = None
-    domains: list[str] | None = None
-    customer_ref: Ref | None = None
-    ticket_ref: Ref | None = None
-    payment_ref: Ref | None = None
-    order_ref: Ref | None = None
-
-
-decode = msgspec.json.Decoder(Promoted).decode
 _NO_DIGIT = re.compile(r"\D+")
 
 
@@ -51,13 +22,6 @@ def email_key(value: str | None) -> str | None:
 def phone_key(value: str | None) -> str | None:
     """Give a phone number in the form it is compared in: digits with the country's first, no prefix."""
     return _NO_DIGIT.sub("", value).removeprefix("00") or None if value else None
-
-
-def full_name(found: Promoted) -> str | None:
-    """Give the name of a person or an organisation, put together where only parts are there."""
-    if found.display_name or found.name:
-        return found.display_name or found.name
-    return " ".join(filter(None, (found.given_name, found.family_name))) or None
 
 
 def entity_key(kind: str, by: str, value: str) -> str:
@@ -76,15 +40,89 @@ class Keys:
 
     def __init__(self, tx: Tx, sources: Sources, connection: str) -> None:
         self._tx, self._sources, self._connection = tx, sources, connection
-        self._ids: dict[str, int] = {}
+        self._places: dict[str, str] = {}
 
-    def of(self, ref: Ref | None) -> str | None:
+    def of(self, ref: dict[str, Any] | None) -> str | None:
         if ref is None:
             return None
-        if ref.table is not None:
-            return f"{self._ids.get(ref.table) or self._find(ref.table)}:{ref.remote_id}"
-        return entity_key(ref.kind or "", ref.by or "", ref.value or "")
+        table = ref.get("table")
+        if table is None:
+            return entity_key(ref["kind"], ref["by"], ref["value"])
+        return f"{self._places.get(table) or self._place(table)}{ref['remote_id']}"
 
-    def _find(self, table: str) -> int:
-        self._ids[table] = found = self._sources.mention(self._tx, self._connection, table).id
-        return found
+    def _place(self, table: str) -> str:
+        self._places[table] = place = f"{self._sources.mention(self._tx, self._connection, table).id}:"
+        return place
+
+
+Column = Iterable[Any]
+_NOTHING: Column = repeat(None)
+
+
+class Values:
+    """What the rows of a table hand out, by field."""
+
+    def __init__(self, names: Sequence[str], rows: Sequence["Row"]) -> None:
+        self._by_name = dict(zip(names, zip(*[row.promoted for row in rows], strict=True), strict=bool(rows)))
+
+    def of(self, name: str) -> Column | None:
+        """Give a field's values, None where the table does not fill it."""
+        return self._by_name.get(name)
+
+    def columns(self, keys: Keys) -> tuple[Column, ...]:
+        """Give what reads filter by, in the order of the statements; a column may be endless."""
+        plain = self._by_name.get
+        return (
+            plain("status", _NOTHING),
+            self._names(),
+            self._made("email", email_key),
+            self._made("phone", phone_key),
+            plain("number", _NOTHING),
+            self._made("external_ref", _or_none),
+            self._made("customer_ref", keys.of),
+            self._parents(keys),
+            plain("url", _NOTHING),
+        )
+
+    def times(self, versions: Sequence[str | None], read_at: Iterable[int]) -> Column:
+        """Give when each record changed: its version, else what it says itself, else when it was read."""
+        if None not in versions:
+            return versions
+        told = _first(self.of("updated_at"), self.of("created_at"))
+        return [
+            version or clock.sortable(said or clock.from_millis(read_ms))
+            for version, said, read_ms in zip(versions, told, read_at, strict=False)
+        ]
+
+    def _made(self, name: str, make: Callable[[Any], Any]) -> Column:
+        column = self.of(name)
+        return _NOTHING if column is None else map(make, column)
+
+    def _names(self) -> Column:
+        """Give the name of a person or an organisation, put together where only parts are there."""
+        whole = _first(self.of("display_name"), self.of("name"))
+        given, family = self.of("given_name"), self.of("family_name")
+        if given is None and family is None:
+            return whole
+        parts = zip(given or _NOTHING, family or _NOTHING, strict=False)
+        return [name or " ".join(filter(None, part)) or None for part, name in zip(parts, whole, strict=False)]
+
+    def _parents(self, keys: Keys) -> Column:
+        parents = _first(*map(self.of, ("ticket_ref", "payment_ref", "order_ref")))
+        return parents if parents is _NOTHING else map(keys.of, parents)
+
+
+def _or_none(value: str | None) -> str | None:
+    return value or None
+
+
+def _first(*columns: Column | None) -> Column:
+    """Give, row by row, the first value that there is; endless if no column is there."""
+    there = [column for column in columns if column is not None]
+    if not there:
+        return _NOTHING
+    return map(_or_none, there[0]) if len(there) == 1 else [_any(values) for values in zip(*there, strict=True)]
+
+
+def _any(values: Iterable[Any]) -> Any:
+    return next(filter(None, values), None)

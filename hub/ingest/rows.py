@@ -1,18 +1,20 @@
 """Compare the rows of a page with what is stored, and write those that changed."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import TYPE_CHECKING, NamedTuple
 
 from hub import identity
 from hub.ingest import merged
-from hub.ingest.promoted import Keys, Promoted, decode, email_key, full_name, phone_key
-from hub.records import KINDS, birth_id
-from hub.store import Source, Tx, clock
+from hub.ingest.promoted import Column, Keys, Values
+from hub.records import KINDS, birth_ids
+from hub.store import Source, Tx
 from hub.store.dialect import ANY, array
 
 if TYPE_CHECKING:
     from hub.ingest.commit import PageWork
-    from hub.mapping import Row
+    from hub.mapping import Row, TableRows
 
 
 class Known(NamedTuple):
@@ -51,51 +53,59 @@ UPDATE state SET mapped_hash = ?, raw_hash = ?, version = ?, read_at = ?,
     seen = coalesce(max(?, coalesce(seen, 0)), seen), block = ?, idx = ?, deleted = FALSE
 WHERE source_id = ? AND remote_id = ?
 """
+Versions = Sequence[str | None]
 SEEN = f"UPDATE state SET seen = max(?, coalesce(seen, 0)) WHERE source_id = ? AND remote_id IN {ANY}"  # noqa: S608
 """What a scan meets. Another process's later scan may have met it already."""
 
 
 def known(tx: Tx, source_id: int, remote_ids: Sequence[str]) -> dict[str, Known]:
     """Read what is stored of these records, by remote id."""
-    return {row[0]: Known(*row) for row in tx.execute(_KNOWN, (source_id, array(remote_ids)))}
+    return {row[0]: row for row in map(Known._make, tx.execute(_KNOWN, (source_id, array(remote_ids))))}
 
 
-def write(work: "PageWork", source: Source, rows: Sequence["Row"], stored: dict[str, Known]) -> int:
-    """Write the rows that are new or changed; give how many mapped forms changed."""
-    commit = work.commit
-    observed = clock.text(commit.page.observed_at) if commit.page.observed_at else None
-    hashes = work.raw_hashes if rows else []
-    table = Changed(work, source)
-    for row in newest(rows):
+def write(work: "PageWork", source: Source, table: "TableRows", rows: Sequence["Row"], stored: dict[str, Known]) -> int:
+    """Write those of the table's `rows` that are new or changed; give how many mapped forms changed."""
+    sorted_ = _sorted(work, source, newest(rows), stored)
+    changed = Changed(work, source, table.promoted)
+    changed.insert(sorted_.new)
+    changed.update(sorted_.changed, [stored[row.remote_id] for row in sorted_.changed])
+    changed.keep(sorted_.kept)
+    if changed.seen and sorted_.met:
+        work.tx.execute(SEEN, (changed.seen, source.id, array(sorted_.met)))
+    changed.note()
+    return len(sorted_.new) + len(sorted_.changed)
+
+
+@dataclass
+class _Sorted:
+    """The rows of a page by what is to be done with them; `kept` are those of which only the raw record is another."""
+
+    new: list["Row"] = field(default_factory=list)
+    changed: list["Row"] = field(default_factory=list)
+    kept: list["Row"] = field(default_factory=list)
+    met: list[str] = field(default_factory=list)
+
+
+def _sorted(work: "PageWork", source: Source, rows: Sequence["Row"], stored: dict[str, Known]) -> _Sorted:
+    """Compare rows with what is stored."""
+    if not rows or not stored:
+        return _Sorted(new=list(rows))
+    found, hashes, observed = _Sorted(), work.raw_hashes, work.observed
+    for row in rows:
         old = stored.get(row.remote_id)
-        version = row.updated_at or observed
         if old is None:
-            table.add(row, version, hashes[row.index])
-        elif _stale(version, work.read_ms(row.index), old) or (old.deleted and merged.away(work, source, row, old)):
-            table.met.append(row.remote_id)
+            found.new.append(row)
+        elif (
+            _same(row, hashes, old)
+            or _stale(row.updated_at or observed, work.read_ms(row.index), old)
+            or (old.deleted and merged.away(work, source, row, old))
+        ):
+            found.met.append(row.remote_id)
         elif old.mapped_hash != row.hash or old.deleted:
-            table.change(row, version, hashes[row.index], old)
-        elif old.raw_hash != hashes[row.index]:
-            table.keep(row, version, hashes[row.index])
+            found.changed.append(row)
         else:
-            table.met.append(row.remote_id)
-    table.write()
-    return len(table.new_records) + len(table.records)
-
-
-def promoted_columns(found: Promoted, keys: Keys) -> tuple[Any, ...]:
-    """Give the values that reads filter by, in the order of the statements."""
-    return (
-        found.status,
-        full_name(found),
-        email_key(found.email),
-        phone_key(found.phone),
-        found.number,
-        found.external_ref or None,
-        keys.of(found.customer_ref),
-        keys.of(found.ticket_ref or found.payment_ref or found.order_ref),
-        found.url,
-    )
+            found.kept.append(row)
+    return found
 
 
 def newest(rows: Sequence["Row"]) -> Sequence["Row"]:
@@ -108,6 +118,10 @@ def newest(rows: Sequence["Row"]) -> Sequence["Row"]:
     return rows if len(by_id) == len(rows) else list(by_id.values())
 
 
+def _same(row: "Row", hashes: list[bytes], old: Known) -> bool:
+    return old.mapped_hash == row.hash and old.raw_hash == hashes[row.index] and not old.deleted
+
+
 def _stale(version: str | None, read_at: int, old: Known) -> bool:
     """Tell whether what is stored is newer: by the vendor's version, else by when it was read."""
     if version and old.version and version != old.version and not old.deleted:
@@ -116,88 +130,88 @@ def _stale(version: str | None, read_at: int, old: Known) -> bool:
 
 
 class Changed:
-    """The rows of one table that will be written, gathered for as few statements as possible."""
+    """Writes the rows of one table that are new or changed, each sort of them in as few statements as possible."""
 
-    def __init__(self, work: "PageWork", source: Source) -> None:
-        self.work, self.source = work, source
+    def __init__(self, work: "PageWork", source: Source, promoted: Sequence[str]) -> None:
+        self.work, self.source, self.promoted = work, source, promoted
         self.kind = KINDS[source.kind or ""]
         self.keys = Keys(work.tx, work.sources, source.connection)
         self.seen = work.commit.scan.began_at if work.commit.scan and work.commit.scan.sweeps else None
-        self.new_records: list[tuple[Any, ...]] = []
-        self.new_states: list[tuple[Any, ...]] = []
-        self.records: list[tuple[Any, ...]] = []
-        self.states: list[tuple[Any, ...]] = []
-        self.domains: list[tuple[int, list[str]]] = []
-        self.met: list[str] = []
-        self.next_rid = work.tx.execute("SELECT coalesce(max(rid), 0) + 1 FROM record").fetchone()[0]
+        self.born: list[str] = []
+        self.new: list[int] = []
+        self.updated: list[int] = []
 
-    def add(self, row: "Row", version: str | None, raw_hash: bytes) -> None:
-        rid, source = self.next_rid, self.source
-        self.next_rid += 1
-        birth = birth_id(self.kind.name, source.connection, source.name, row.remote_id)
-        values = self._values(rid, row, version)
-        self.new_records.append((*values, rid, source.id, row.remote_id, self.kind.name, birth))
-        self.new_states.append((*self._state(row, version, raw_hash), rid))
+    def insert(self, rows: Sequence["Row"]) -> None:
+        """Write rows of which nothing is stored."""
+        if not rows:
+            return
+        tx, source, kind = self.work.tx, self.source, self.kind.name
+        (first,) = tx.execute("SELECT coalesce(max(rid), 0) + 1 FROM record").fetchone()
+        self.new = list(range(first, first + len(rows)))
+        ids = [row.remote_id for row in rows]
+        self.born = birth_ids(kind, source.connection, source.name, ids)
+        versions = self._versions(rows)
+        named = self.new, repeat(source.id), ids, repeat(kind), self.born
+        tx.executemany(_NEW_RECORD, list(zip(*self._values(rows, self.new, versions), *named, strict=False)))
+        tx.executemany(_NEW_STATE, list(zip(*self._states(rows, versions), self.new, strict=False)))
 
-    def change(self, row: "Row", version: str | None, raw_hash: bytes, old: Known) -> None:
-        self.records.append((*self._values(old.rid, row, version), old.rid))
-        self.states.append(self._state(row, version, raw_hash))
+    def update(self, rows: Sequence["Row"], stored: Sequence[Known], versions: Versions | None = None) -> None:
+        """Write rows that map to something else than is `stored` of them."""
+        if not rows:
+            return
+        tx, kind = self.work.tx, self.kind
+        self.updated = [known.rid for known in stored]
+        versions = versions or self._versions(rows)
+        if kind.linked:
+            self.work.changes.touched(kind.name).former |= identity.values_of(tx, kind.name, self.updated)
+        tx.executemany(_RECORD, list(zip(*self._values(rows, self.updated, versions), self.updated, strict=False)))
+        tx.executemany(_STATE, list(zip(*self._states(rows, versions), strict=False)))
 
-    def keep(self, row: "Row", version: str | None, raw_hash: bytes) -> None:
-        """Only the raw record is another one: what it maps to stays."""
-        self.states.append(self._state(row, version, raw_hash))
+    def keep(self, rows: Sequence["Row"], versions: Versions | None = None) -> None:
+        """Write rows of which only the raw records are others: what they map to stays."""
+        if rows:
+            states = self._states(rows, versions or self._versions(rows))
+            self.work.tx.executemany(_STATE, list(zip(*states, strict=False)))
 
-    def write(self) -> None:
-        tx = self.work.tx
-        if self.kind.linked and self.records:
-            former = identity.values_of(tx, self.kind.name, [row[-1] for row in self.records])
-            self.work.changes.touched(self.kind.name).former.update(former)
-        for sql, values in (
-            (_NEW_RECORD, self.new_records),
-            (_NEW_STATE, self.new_states),
-            (_RECORD, self.records),
-            (_STATE, self.states),
-        ):
-            if values:
-                tx.executemany(sql, values)
-        if self.seen and self.met:
-            tx.execute(SEEN, (self.seen, self.source.id, array(self.met)))
-        if self.domains:
-            self._write_domains()
-        self._note()
-
-    def _values(self, rid: int, row: "Row", version: str | None) -> tuple[Any, ...]:
-        found, read_ms = decode(row.body), self.work.read_ms(row.index)
+    def _values(self, rows: Sequence["Row"], rids: list[int], versions: Versions) -> tuple[Column, ...]:
+        values, read_at = Values(self.promoted, rows), self.work.read_times(rows)
         if self.kind.name == "account":
-            self.domains.append((rid, [domain.strip().lower() for domain in found.domains or ()]))
-        updated_at = version or clock.sortable(found.updated_at or found.created_at or clock.from_millis(read_ms))
-        return updated_at, read_ms, *promoted_columns(found, self.keys), row.body
+            self._write_domains(rids, values.of("domains") or repeat(None))
+        bodies = [row.body for row in rows]
+        return values.times(versions, read_at), read_at, *values.columns(self.keys), bodies
 
-    def _state(self, row: "Row", version: str | None, raw_hash: bytes) -> tuple[Any, ...]:
-        read_ms, place = self.work.read_ms(row.index), self.work.place(row.index)
-        return row.hash, raw_hash, version, read_ms, self.seen, *place, self.source.id, row.remote_id
+    def _states(self, rows: Sequence["Row"], versions: Versions) -> tuple[Column, ...]:
+        work, hashes = self.work, self.work.raw_hashes
+        blocks, places = work.places([row.index for row in rows])
+        raw_hashes = [hashes[row.index] for row in rows]
+        mapped = [row.hash for row in rows]
+        ids = [row.remote_id for row in rows]
+        seen, source = repeat(self.seen), repeat(self.source.id)
+        return mapped, raw_hashes, versions, work.read_times(rows), seen, blocks, places, source, ids
 
-    def _write_domains(self) -> None:
+    def _versions(self, rows: Sequence["Row"]) -> Versions:
+        observed = self.work.observed
+        return [row.updated_at or observed for row in rows]
+
+    def _write_domains(self, rids: list[int], domains: Column) -> None:
         tx = self.work.tx
-        tx.executemany("DELETE FROM match_key WHERE rid = ?", [(rid,) for rid, _ in self.domains])
+        told = {rid: [one.strip().lower() for one in values or ()] for rid, values in zip(rids, domains, strict=False)}
+        tx.executemany("DELETE FROM match_key WHERE rid = ?", [(rid,) for rid in told])
         tx.executemany(
             "INSERT INTO match_key (kind, value, rid) VALUES ('account', ?, ?) ON CONFLICT DO NOTHING",
-            [(value, rid) for rid, values in self.domains for value in values if value],
+            [(value, rid) for rid, values in told.items() for value in values if value],
         )
 
-    def _note(self) -> None:
+    def note(self) -> None:
         """Tell what changed: entities of their own at once, linked ones by record, for identity to settle."""
         changes, kind = self.work.changes, self.kind.name
         if not self.kind.linked:
-            changes.add(kind, "created", [row[-1] for row in self.new_records])
-            changes.add(kind, "updated", entities(self.work.tx, [row[-1] for row in self.records]))
-            return
-        new = {row[-5] for row in self.new_records}
-        rids = new | {row[-1] for row in self.records}
-        if rids:
+            changes.add(kind, "created", self.born)
+            changes.add(kind, "updated", entities(self.work.tx, self.updated))
+        elif self.new or self.updated:
             touched = changes.touched(kind)
-            touched.rids |= rids
-            touched.new |= new
+            touched.rids.update(self.new, self.updated)
+            touched.new.update(self.new)
 
 
 def entities(tx: Tx, rids: Sequence[int]) -> list[str]:

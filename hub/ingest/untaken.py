@@ -78,6 +78,7 @@ def _keep(work: "PageWork", left: list[int], named: dict[int, str]) -> None:
     for key, index in by_key.items():
         raw_hash, read_at = stored.get(key, (None, -1))
         if raw_hash != digests[index] and read_at <= work.read_ms(index):
-            new.append((*here, key, digests[index], work.read_ms(index), *work.place(index)))
+            new.append((*here, key, digests[index], work.read_ms(index), index))
     if new:
-        work.tx.executemany(_PUT, new)
+        places = zip(*work.places([line[-1] for line in new]), strict=False)
+        work.tx.executemany(_PUT, [(*line[:-1], *place) for line, place in zip(new, places, strict=False)])

@@ -11,7 +11,7 @@ from hub.connector import Page, Stream, Verb
 from hub.errors import Unsupported
 from hub.mapping import never, words
 from hub.mapping.loading import Resolve, Source, load, revision
-from hub.mapping.loop import compile_table
+from hub.mapping.loop import compile_table, promoted
 from hub.mapping.pages import Broken, Reader, raws_of
 from hub.mapping.parsing import Allowed, parse_document
 from hub.mapping.paths import Path, dotted
@@ -42,6 +42,7 @@ class StreamMap:
         record = root.settle()
         self.reader = Reader(name, record, dict if root.whole else root.struct or Skip)
         self.run = {table.name: compile_table(table, root) for table in tables}
+        self.promoted = {table.name: promoted(table) for table in tables}
 
     def _add(self, table: Table, root: Node, place: Place) -> None:
         scopes: list[tuple[Node, str]] = [(root, "")]
@@ -90,7 +91,8 @@ class StreamMap:
     def _rows(self, table: Table, records: list[Any]) -> TableRows:
         read, rows, deleted, deleted_at, untaken, untaken_at, untaken_index, rejects = self.run[table.name](records)
         return TableRows(
-            table.name, table.kind, read, rows, deleted, untaken, rejects, 0, deleted_at, untaken_at, untaken_index
+            table.name, table.kind, read, rows, deleted, untaken, rejects, 0, deleted_at, untaken_at, untaken_index,
+            self.promoted[table.name],
         )  # fmt: skip
 
     def _broken(self, records: list[Any], found: dict[str, TableRows]) -> None:

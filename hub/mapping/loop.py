@@ -10,7 +10,7 @@ import xxhash
 from hub.mapping import runtime
 from hub.mapping.code import Code, Scope, condition, fetch
 from hub.mapping.emit import Writer, items_of
-from hub.mapping.rows import Reject, Row
+from hub.mapping.rows import PROMOTED, Reject, Row
 from hub.mapping.shape import Node
 from hub.mapping.spec import MISSING, Entry, Table
 from hub.records import Field
@@ -47,6 +47,12 @@ def compile_table(table: Table, root: Node) -> Callable[[list[Any]], tuple[Any, 
     return namespace["run"]  # type: ignore[no-any-return]
 
 
+def promoted(table: Table) -> tuple[str, ...]:
+    """Name the values that the table's rows hand out beside their bodies."""
+    filled = {entry.name for entry in table.entries}
+    return tuple(name for name in PROMOTED if name in filled)
+
+
 def _elements(writer: Writer, table: Table, scope: Scope) -> None:
     assert table.each is not None
     code = writer.code
@@ -81,7 +87,9 @@ def _record(writer: Writer, table: Table, scope: Scope) -> None:
         stamp = _stamp(writer, table, scope)
         pairs, _ = writer.members(table.entries, scope, "")
         code.line(f"b = encode({_body(code, pairs)})")
-        code.line(f"rows.append(Row(k, b, digest(b), {stamp}, i))")
+        made = dict(pairs)
+        handed = "".join(f"{made[name]}, " for name in promoted(table))
+        code.line(f"rows.append(Row(k, b, digest(b), {stamp}, i, ({handed})))")
     with code.block("except ERRORS as x:"):
         code.line("rejects.append(Reject(TABLE, k, f, reason(x), i))")
 

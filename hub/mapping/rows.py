@@ -2,9 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import msgspec
+import xxhash
+
+PROMOTED = (
+    "updated_at", "created_at", "status", "display_name", "given_name", "family_name", "name", "email", "phone",
+    "number", "external_ref", "url", "domains", "customer_ref", "ticket_ref", "payment_ref", "order_ref",
+)  # fmt: skip
+"""The fields whose values are handed out beside the body, for who stores a row filters and compares by them."""
 
 
 class Row(msgspec.Struct, gc=False):
@@ -12,7 +20,8 @@ class Row(msgspec.Struct, gc=False):
     A mapped record, ready to store and to serve.
 
     `body` is compact JSON, `hash` the 16 bytes of xxh3_128 over it, `updated_at` the vendor's version time in RFC 3339
-    UTC with microseconds (so that texts sort as times do), `index` the position of the raw record in its page.
+    UTC with microseconds (so that texts sort as times do), `index` the position of the raw record in its page,
+    `promoted` the values that the body has of the fields in TableRows.promoted.
     """
 
     remote_id: str
@@ -20,6 +29,7 @@ class Row(msgspec.Struct, gc=False):
     hash: bytes
     updated_at: str | None
     index: int
+    promoted: tuple[Any, ...] = ()
 
 
 class Reject(msgspec.Struct, gc=False):
@@ -39,7 +49,8 @@ class TableRows:
 
     `read` counts the stream's records (elements, for a table with `each`). `untaken` are ids that the table's `where`
     did not take: if they were stored before, they must go; `untaken_index` and `deleted_at` are the positions of their
-    raw records in the page. `skipped` counts what no table of the same level took.
+    raw records in the page. `skipped` counts what no table of the same level took. `promoted` names the values that
+    every row hands out beside its body: those of PROMOTED that the table fills, in that order.
     """
 
     table: str
@@ -53,6 +64,7 @@ class TableRows:
     deleted_at: list[int] = field(default_factory=list)
     untaken_at: list[int] = field(default_factory=list)
     untaken_index: list[int] = field(default_factory=list)
+    promoted: tuple[str, ...] = ()
 
     def indexes(self) -> set[int]:
         """Give the raw records that this table made something of."""
@@ -67,10 +79,19 @@ class MappedPage:
     tables: dict[str, TableRows]
     skipped: int
     split: Callable[[], list[bytes]]
+    _raws: list[bytes] | None = None
 
     def raws(self) -> list[bytes]:
         """Split the page into its raw records, each as the bytes it came in."""
-        return self.split()
+        if self._raws is None:
+            self._raws = self.split()
+        return self._raws
+
+    @cached_property
+    def raw_hashes(self) -> list[bytes]:
+        """Hash the raw records: by this it is told whether one is another than before. Empty if no table needs it."""
+        needed = any(table.rows or table.rejects for table in self.tables.values())
+        return list(map(xxhash.xxh3_128_digest, self.raws())) if needed else []
 
 
 @dataclass

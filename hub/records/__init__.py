@@ -26,7 +26,7 @@ from hub.records.enums import (
     TicketType,
     Visibility,
 )
-from hub.records.kinds import KINDS, PREFIXES, Field, Kind, KindName, birth_id, json_schema
+from hub.records.kinds import KINDS, PREFIXES, Field, Kind, KindName, birth_id, birth_ids, json_schema
 
 __all__ = [
     "KINDS",
@@ -55,5 +55,6 @@ __all__ = [
     "TicketType",
     "Visibility",
     "birth_id",
+    "birth_ids",
     "json_schema",
 ]

@@ -1,6 +1,7 @@
 """What is derived from the nouns: KINDS, their fields, ids and JSON schemas."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -86,16 +87,32 @@ PREFIXES = {kind.prefix: kind for kind in KINDS.values()}
 
 def birth_id(kind: str, connection: str, table: str, remote_id: str) -> str:
     """Derive the hub id that a record's entity is born with; the same key gives the same id for ever."""
-    digest = hashlib.blake2b(f"{connection}\0{table}\0{remote_id}".encode(), digest_size=15).digest()
-    bits, pairs = int.from_bytes(digest, "big"), _PAIRS
-    text = "".join([pairs[bits >> shift & 1023] for shift in _SHIFTS])
-    return f"{KINDS[kind].prefix}_{text}"
+    return birth_ids(kind, connection, table, (remote_id,))[0]
 
 
-# base32 in lower case, ten bits at a time: base64.b32encode costs three times as much, and every new record pays it
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
-_PAIRS = [one + two for one in _ALPHABET for two in _ALPHABET]
-_SHIFTS = range(110, -1, -10)
+def birth_ids(kind: str, connection: str, table: str, remote_ids: Sequence[str]) -> list[str]:
+    """
+    Derive the ids of many records of one table.
+
+    Ids of records whose remote ids differ in the last three characters only begin alike: such records mostly come
+    together, and so land together in the index by id, instead of one on every page of it.
+    """
+    key = f"{connection}\0{table}\0".encode()
+    start = KINDS[kind].prefix.encode() + b"_"
+    near: dict[str, bytes] = {}
+    whole, born = hashlib.blake2b(key, digest_size=20), []
+    for remote_id in remote_ids:
+        area = remote_id[:-3]
+        if area not in near:
+            near[area] = start + hashlib.blake2b(key + area.encode(), digest_size=4).digest().translate(_LETTERS)
+        own = whole.copy()
+        own.update(remote_id.encode())
+        born.append((near[area] + own.digest().translate(_LETTERS)).decode())
+    return born
+
+
+# base32 in lower case, five bits of each byte: ten times as fast as packing them, and every new record pays it
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8
 
 
 def json_schema(kind: str) -> dict[str, Any]:

@@ -106,6 +106,16 @@ def bulk(sql: str) -> Bulk | None:
     return _update(*found.groups()) if found else None
 
 
+@lru_cache(maxsize=100)
+def inserting(sql: str, rows: int) -> str | None:
+    """Say a plain insert for so many rows at once; None where it is no plain insert."""
+    found = _PLAIN_INSERT.fullmatch(sql)
+    if found is None:
+        return None
+    head, _, values = sql.partition("VALUES")
+    return f"{head} VALUES {', '.join([values.strip()] * rows)}"
+
+
 def _constants(words: str) -> tuple[bool, ...]:
     return tuple(word == "TRUE" for word in words.split(", ")[1:])
 

@@ -1,5 +1,6 @@
 """The vendor's own bytes: blocks of up to 100 records, compressed together. Nothing moves inside a block."""
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,8 +11,9 @@ from hub.store.database import Tx
 from hub.store.dialect import ANY, array
 
 BLOCK = 100
-_LEVEL = 3
+_LEVEL = 1  # level 3 takes a third longer for three bytes of a hundred
 _BLOCKS = f"SELECT block, data FROM raw WHERE block IN {ANY} AND stream = ?"  # noqa: S608
+_own = threading.local()
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -24,25 +26,26 @@ class Blocks:
     first: int
     stream: str | None = None
     pending: list[bytes] = field(default_factory=list)
-    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    places: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def after(cls, tx: Tx, source_id: int, stream: str | None = None) -> "Blocks":
         """Continue behind the last block."""
         return cls(source_id, tx.execute("SELECT coalesce(max(block), 0) + 1 FROM raw").fetchone()[0], stream)
 
-    def put(self, index: int, raw: bytes) -> tuple[int, int]:
-        """Add the record at `index` of the page; give its block and place in it."""
-        place = self.places.get(index)
-        if place is None:
-            count = len(self.pending)
-            place = self.places[index] = self.first + count // BLOCK, count % BLOCK
-            self.pending.append(raw)
-        return place
+    def put(self, indexes: Sequence[int], raws: Sequence[bytes]) -> tuple[list[int], list[int]]:
+        """Add the records at these places of a page; give their blocks, and their places in them."""
+        places, pending = self.places, self.pending
+        for index in indexes:
+            if index not in places:
+                places[index] = len(pending)
+                pending.append(raws[index])
+        found = [places[index] for index in indexes]
+        return [self.first + at // BLOCK for at in found], [at % BLOCK for at in found]
 
     def write(self, tx: Tx) -> None:
         """Compress and insert what was put."""
-        compress = zstandard.ZstdCompressor(level=_LEVEL).compress
+        compress = _compressor().compress
         tx.executemany(
             "INSERT INTO raw (block, source_id, stream, count, data) VALUES (?, ?, ?, ?, ?)",
             [
@@ -51,6 +54,14 @@ class Blocks:
                 for part in (self.pending[at : at + BLOCK],)
             ],
         )
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    """Give this thread's own, whose tables are there already."""
+    if not hasattr(_own, "compressor"):
+        _own.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    found: zstandard.ZstdCompressor = _own.compressor
+    return found
 
 
 def read(tx: Tx, places: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -84,4 +95,4 @@ def unpacked(data: bytes) -> list[bytes]:
 
 def packed(records: Sequence[bytes]) -> bytes:
     """Close a block."""
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(_pack(records))
+    return _compressor().compress(_pack(records))

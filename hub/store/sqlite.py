@@ -7,12 +7,15 @@ connections of their own and never wait for the writer.
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from hub.errors import Temporary
 from hub.store import held, migrate
+from hub.store.dialect import inserting
 
 SCHEME = "sqlite:///"
 _BUSY_MS = 30_000
@@ -20,6 +23,24 @@ _DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sql
 _SYNCHRONOUS = {"hub": "NORMAL", "ledger": "FULL"}
 _CACHE_KIB = 16_000
 _CHECKPOINT_PAGES = 4000
+_AT_ONCE = 500
+
+
+class Connection(sqlite3.Connection):
+    """A connection that puts many rows into a table by few statements: other threads run while each is at work."""
+
+    def executemany(self, sql: str, rows: Iterable[Any], /) -> sqlite3.Cursor:
+        """Run a statement for each of these rows; plain inserts of many rows go in by the hundred."""
+        values = rows if isinstance(rows, list) else list(rows)
+        columns = len(values[0]) if values else 0
+        at_once = min(_AT_ONCE, self.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // max(columns, 1))
+        many = inserting(sql, at_once) if len(values) >= at_once > 1 else None
+        if many is None:
+            return super().executemany(sql, values)
+        whole = len(values) - len(values) % at_once
+        for at in range(0, whole, at_once):
+            self.execute(many, tuple(chain.from_iterable(values[at : at + at_once])))
+        return super().executemany(sql, values[whole:])
 
 
 class SqliteFile:
@@ -120,6 +141,7 @@ class SqliteFile:
             check_same_thread=False,
             timeout=_BUSY_MS / 1000,
             cached_statements=256,
+            factory=Connection,
         )
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.branch]}")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")

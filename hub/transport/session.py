@@ -20,6 +20,7 @@ READS = frozenset({"GET", "HEAD", "OPTIONS"})
 RETRY_STATUS = frozenset({429, 500, 502, 503, 504})
 SHOWN_HEADERS = frozenset({"content-type", "idempotency-key", "stripe-version", "if-match", "if-unmodified-since"})
 _BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+_PIECE = 1 << 24
 
 
 class _Adapter(HTTPAdapter):
@@ -94,7 +95,7 @@ class _Adapter(HTTPAdapter):
         response = super().send(copy, **(kw if target == request.url else {**kw, "proxies": None}))
         response.request, response.url = request, request.url or ""
         if not kw.get("stream"):
-            _ = response.content  # a body that breaks off must fail here, where it is retried or counted as doubtful
+            _load(response)
         return response
 
 
@@ -180,6 +181,16 @@ def _parsed(request: requests.PreparedRequest) -> Any:
     if "x-www-form-urlencoded" in kind:
         return dict(parse_qsl(text, keep_blank_values=True))
     return text
+
+
+def _load(response: requests.Response) -> None:
+    """
+    Read the body: one that breaks off must fail here, where it is retried or counted as doubtful.
+
+    `response.content` would do the same in pieces of 10 kB, and cost three times as much for a page of an export.
+    """
+    response._content = b"".join(response.iter_content(_PIECE))
+    response._content_consumed = True  # type: ignore[attr-defined]
 
 
 def _pause(response: requests.Response | None, attempt: int, patience: Patience) -> float:

@@ -85,7 +85,7 @@ class ZendeskConnector(Connector):
     def describe(self, stream: str) -> list[Field]:
         return fields.describe(self.client, stream)
 
-    @pull("tickets", deletes="feed")
+    @pull("tickets", deletes="feed", ahead=True)
     def tickets(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
         """Read the tickets' cursor export, then the feed of deleted tickets."""
         at = parse(cursor)
@@ -94,14 +94,14 @@ class ZendeskConnector(Connector):
             yield page
         yield from exports.deleted_tickets(self.client, at)
 
-    @pull("users", deletes="feed")
+    @pull("users", deletes="feed", ahead=True)
     def users(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
         """Read the users' cursor export, then the feed of deleted users."""
         for page, _ in exports.cursor_export(self.client, stream, parse(cursor)):
             yield page
         yield from exports.deleted_users(self.client, full=cursor is None)
 
-    @pull("organizations", deletes="feed")
+    @pull("organizations", deletes="feed", ahead=True)
     def organizations(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
         """Read the time-based export; deleted organizations come in it with `deleted_at`."""
         return exports.organizations(self.client, stream, cursor)

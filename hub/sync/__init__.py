@@ -6,7 +6,8 @@ The cursor is the truth: whatever stops a pull, the next one goes on behind the 
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from hub.errors import ConfigError, HubError, Invalid, NotFound, Temporary, Unau
 from hub.ingest import Counts, PageCommit, archived, ingest
 from hub.mapping import MappedPage
 from hub.store import Store, clock, cursors
+from hub.sync.ahead import ahead
 
 log = logging.getLogger("hub.sync")
 TableReport = dict[str, Any]
@@ -86,17 +88,17 @@ def fetch(store: Store, connection: Connection, stream: str, ids: Sequence[str])
         page = _whole(method(_stream(connection, stream), list(ids)))
         if page is None:
             raise TypeError("a fetch answers a Page")
-    return _commit(store, connection, stream, _Read(page, read_at), advance=False)
+    return _commit(store, connection, _read(connection, stream, page, read_at), advance=False)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """A page as it came: when it was asked for, and the full pass it belongs to; `fresh` if it is the first of one."""
+    """A page as it came and mapped, and when it was asked for."""
 
+    stream: str
     page: Page
     read_at: datetime
-    scan: cursors.Scan | None = None
-    fresh: bool = False
+    mapped: MappedPage
 
 
 @dataclass
@@ -161,12 +163,15 @@ class _Pull:
         """Read pages from where it was decided to begin; give the fuse that blew, or None."""
         cursor, scan, fresh = start
         guard, fuse = _Guard(cursor), None
-        for page, read_at in self._walled(mark, cursor):
-            guard.check(self.connection.name, self.stream, page)
-            counts = _commit(self.store, self.connection, self.stream, _Read(page, read_at, scan, fresh))
-            self._count(counts, page)
-            fuse = counts.fuse or fuse
-            scan, fresh = (None if page.complete else scan), False
+        reads = self._reads(mark, cursor)
+        with closing(ahead(reads) if mark.ahead else reads) as pages:
+            for read in pages:
+                page = read.page
+                guard.check(self.connection.name, self.stream, page)
+                counts = _commit(self.store, self.connection, read, scan=scan, fresh=fresh)
+                self._count(counts, page)
+                fuse = counts.fuse or fuse
+                scan, fresh = (None if page.complete else scan), False
         return f"fuse: {fuse}" if fuse else None
 
     def _start(self, mark: Mark, full: bool) -> tuple[str | None, cursors.Scan | None, bool]:
@@ -192,7 +197,7 @@ class _Pull:
         """Name a full pass: later than any page before, even within a millisecond or when the clock went back."""
         return cursors.Scan(max(clock.millis(clock.now()), (at.read_at or 0) + 1), mark.deletes == "scan")
 
-    def _walled(self, mark: Mark, cursor: str | None) -> Iterator[tuple[Page, datetime]]:
+    def _reads(self, mark: Mark, cursor: str | None) -> Generator[_Read, None, None]:
         method = getattr(self.connection.connector, mark.method)
         pages: Iterator[Page] = iter(())
         begun = False
@@ -204,7 +209,7 @@ class _Pull:
                 page = _whole(next(pages, None))
             if page is None:
                 return
-            yield page, read_at
+            yield _read(self.connection, self.stream, page, read_at)
 
     def _count(self, counts: Counts, page: Page) -> None:
         for name, table in counts.tables.items():
@@ -274,21 +279,36 @@ def _followed(store: Store, connection: Connection, stream: str, page: Page, map
     return followed
 
 
-def _commit(store: Store, connection: Connection, stream: str, read: _Read, *, advance: bool = True) -> Counts:
-    mapping, mapped = connection.mapping, connection.mapping.map_page(stream, read.page)
+def _read(connection: Connection, stream: str, page: Page, read_at: datetime) -> _Read:
+    """Map a page, and hash what it brought: all that needs no database."""
+    read = _Read(stream, page, read_at, connection.mapping.map_page(stream, page))
+    _ = read.mapped.raw_hashes
+    return read
+
+
+def _commit(
+    store: Store,
+    connection: Connection,
+    read: _Read,
+    *,
+    scan: cursors.Scan | None = None,
+    fresh: bool = False,
+    advance: bool = True,
+) -> Counts:
+    mapping, stream = connection.mapping, read.stream
     return ingest(
         store,
         PageCommit(
             connection=connection.name,
             stream=stream,
-            mapped=mapped,
-            page=_followed(store, connection, stream, read.page, mapped),
+            mapped=read.mapped,
+            page=_followed(store, connection, stream, read.page, read.mapped),
             read_at=read.read_at,
             revision=mapping.revision,
             cursor=read.page.cursor,
             connector=connection.settings.connector,
-            scan=read.scan,
-            fresh=read.fresh,
+            scan=scan,
+            fresh=fresh,
             advance=advance,
             fuse=connection.settings.sync.fuse,
             elements=mapping.elements(stream),
