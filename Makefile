@@ -10,7 +10,7 @@ PROJECTS := pyproject.toml $(foreach p,$(PLUGINS),plugins/$(p)/pyproject.toml)
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check crash bench-actions bench-world serve format clean
+.PHONY: help venv demo test check crash bench-actions bench-legacy bench-world serve format clean
 
 help:  ## show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ crash: $(STAMP)  ## kill workers 200 times while they act, then count what happe
 
 bench-actions: $(STAMP)  ## measure what the hub adds to an action, beside the vendor's SDK alone
 	@$(BIN)/python bench/actions.py
+
+bench-legacy: $(STAMP)  ## measure CSV, NDJSON, SQLite and Postgres sources of 1 M rows (half an hour)
+	@$(BIN)/python bench/legacy.py
 
 serve: $(STAMP)  ## run API and worker on config.toml
 	@$(BIN)/hub serve

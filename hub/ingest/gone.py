@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from hub.ingest.commit import PageWork
 
 _FUSE_ROWS = 10
-_UNMET = """
+_AT_ONCE = 1000
+_UNMET = "source_id = ? AND NOT deleted AND coalesce(seen, 0) < ? AND read_at < ?"
+_COUNT = f"SELECT count(*) FROM state WHERE {_UNMET}"  # noqa: S608
+_SOME = f"""
 SELECT remote_id, rid, mapped_hash, raw_hash, version, read_at, deleted FROM state
-WHERE source_id = ? AND NOT deleted AND coalesce(seen, 0) < ? AND read_at < ?
-"""
+WHERE {_UNMET} AND remote_id > ? ORDER BY remote_id LIMIT {_AT_ONCE}
+"""  # noqa: S608
 _LIVE = "SELECT count(*) FROM state WHERE source_id = ? AND NOT deleted"
 
 
@@ -51,16 +54,21 @@ def sweep(work: "PageWork", source: Source, scan: Scan) -> tuple[int, str | None
     """
     Bury what a complete scan has not met.
 
-    Give how many, or why none: more than 10 rows and more than the fuse allows at once is left to a person.
+    Give how many, or why none: more than 10 rows and more than the fuse allows at once is left to a person. The rows
+    come a thousand at a time, so that a large table's do not pile up.
     """
-    rows = work.tx.execute(_UNMET, (source.id, scan.began_at, scan.began_at)).fetchall()
+    unmet = (source.id, scan.began_at, scan.began_at)
+    (gone,) = work.tx.execute(_COUNT, unmet).fetchone()
     (count,) = work.tx.execute(_LIVE, (source.id,)).fetchone()
-    if len(rows) > _FUSE_ROWS and len(rows) > work.commit.fuse * count:
+    if gone > _FUSE_ROWS and gone > work.commit.fuse * count:
         return 0, (
-            f"{source.connection} {source.name}: a full scan did not meet {len(rows)} of {count} records, more than "
+            f"{source.connection} {source.name}: a full scan did not meet {gone} of {count} records, more than "
             f"{work.commit.fuse:.0%} at once; nothing was deleted, see that the source is whole, or raise sync.fuse"
         )
-    return len(bury(work, source, [Known(*row) for row in rows])), None
+    buried, last = 0, ""
+    while gone and (rows := work.tx.execute(_SOME, (*unmet, last)).fetchall()):
+        buried, last = buried + len(bury(work, source, [Known(*row) for row in rows])), rows[-1][0]
+    return buried, None
 
 
 def _note(work: "PageWork", kind: str, rids: list[int]) -> None:

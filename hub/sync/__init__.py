@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+import xxhash
+
 from hub.config import since_time
 from hub.connections import Connection, wall
 from hub.connector import Mark, Page, Stream
@@ -233,16 +235,22 @@ class _Guard:
     """Stops a pull that goes round in circles: a cursor that came before may only be the empty end of a stream."""
 
     def __init__(self, start: str | None) -> None:
-        self._start = start
-        self._seen: set[str] = set()
+        self._start = _digest(start)
+        self._seen: set[bytes] = set()
         self._repeated = False
 
     def check(self, connection: str, stream: str, page: Page) -> None:
-        if self._repeated or (page.cursor in self._seen and _has_records(page)):
+        cursor = _digest(page.cursor)
+        if self._repeated or (cursor in self._seen and _has_records(page)):
             raise Temporary(f"{connection} {stream}: the vendor repeated a cursor; the pull was stopped")
-        if page.cursor is not None:
-            self._repeated = page.cursor in self._seen or page.cursor == self._start
-            self._seen.add(page.cursor)
+        if cursor is not None:
+            self._repeated = cursor in self._seen or cursor == self._start
+            self._seen.add(cursor)
+
+
+def _digest(cursor: str | None) -> bytes | None:
+    """Give what is remembered of a cursor: that of a folder names every file in it, and each page brings another."""
+    return None if cursor is None else xxhash.xxh3_128_digest(cursor.encode())
 
 
 def _whole(page: Any) -> Page | None:

@@ -23,7 +23,7 @@ from hub import (
     find,
     pull,
 )
-from hub_legacy import tables
+from hub_legacy import scan, tables
 from hub_legacy.database import Database
 from hub_legacy.folder import Folder
 from hub_legacy.options import TABLE_OPTIONS, LegacyConfig, is_files
@@ -88,7 +88,7 @@ class LegacyConnector(Connector):
             yield from self.folder(stream.name).pull(stream, cursor)
         else:
             plan = tables.Plan(self.database(stream.name), stream, self.config, anew=True)
-            yield from tables.pull(plan, cursor)
+            yield from scan.pull(plan, cursor)
 
     @fetch("*")
     def fetch_any(self, stream: Stream, ids: Sequence[str]) -> Page:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hub import ConfigError, Conflict, HubError, Invalid, NotSent, Refused, Temporary, Unauthorized, Unknown
+from hub_legacy.oddtimes import load_odd_times
 from hub_legacy.values import sort_of
 
 if TYPE_CHECKING:
@@ -135,7 +136,10 @@ def _engine(url: str) -> "Engine":
 
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_size=4, pool_recycle=1800)
+        engine = create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_size=4, pool_recycle=1800)
+        if engine.dialect.name == "postgresql" and engine.driver == "psycopg":
+            event.listen(engine, "connect", load_odd_times)
+        return engine
     if not parsed.database or parsed.database == ":memory:":
         raise ConfigError("database_url: expected a SQLite file, such as sqlite:///erp.db")
     if not parsed.database.startswith("file:") and not Path(parsed.database).is_file():
@@ -148,6 +152,12 @@ def _engine(url: str) -> "Engine":
 
 def _hand_over_transactions(connection: Any, _: Any) -> None:
     connection.isolation_level = None
+    connection.text_factory = _text
+
+
+def _text(raw: bytes) -> str:
+    """Read a text; what is no UTF-8 in it (SQLite does not check) is shown by its bytes and stops nothing."""
+    return raw.decode("utf-8", "backslashreplace")
 
 
 def _begin_sqlite(connection: "Connection") -> None:

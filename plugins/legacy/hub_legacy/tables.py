@@ -1,6 +1,5 @@
-"""Streams that are tables or views: read page by page along a key, in memory that does not grow."""
+"""Streams that are tables or views: what is read of one, in which order, and how its rows become records."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +11,7 @@ import msgspec
 
 from hub import Field, Invalid, Page, Stream
 from hub_legacy.database import Database, Known
+from hub_legacy.nested import children
 from hub_legacy.options import LegacyConfig, Nest, TableOptions, options_of, root, roots
 from hub_legacy.values import as_time, encode, freeze, reader, thaw
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Connection
     from sqlalchemy.sql import ColumnElement, Select
 
-_CHUNK = 500
-_WINDOW = 10
+_ASKED = 100
+_WINDOW, _WINDOW_NESTED = 50, 10
+_ROW_VALUES = ("sqlite", "postgresql")
 
 
 class Cursor(msgspec.Struct, omit_defaults=True):
@@ -65,7 +66,9 @@ class Plan:
         self.by = ",".join(column.name for column in self.order)
         self.nests = {name: self._nest(name, nest, anew) for name, nest in self.options.nest.items()}
         self.parts = self._parts()
-        self.window = 1 if self._is_indexed() else _WINDOW
+        wide = _WINDOW_NESTED if self.nests else _WINDOW
+        self.window = 1 if self._is_indexed() else wide
+        self.streams = not self.nests  # some drivers run no second query while the first is being read
 
     def _is_indexed(self) -> bool:
         """Say whether the database finds the next page by itself; else each query sorts, and reads more at a time."""
@@ -149,7 +152,7 @@ class Plan:
         first = len(self.parts) + len(self.order)
         for i, (name, (nest, child, _)) in enumerate(self.nests.items()):
             parents = [row[first + i] for row in rows]
-            lists = _children(connection, nest, child, parents, self.zone)
+            lists = children(connection, nest, child, parents, self.zone)
             for record, parent in zip(found, parents, strict=True):
                 record[name] = lists.get(parent, [])
         return found
@@ -157,32 +160,48 @@ class Plan:
     def position(self, row: Any) -> list[Any]:
         return [freeze(value) for value in row[len(self.parts) : len(self.parts) + len(self.order)]]
 
-    def after(self, at: Sequence[Any]) -> "ColumnElement[bool]":
-        """Give (a, b) > (x, y) in a form that every database knows, with a >= x before it for the index."""
-        from sqlalchemy import and_, or_
+    def after(self, at: Sequence[Any], order: "Sequence[Column[Any]] | None" = None) -> "ColumnElement[bool]":
+        """
+        Give (a, b) > (x, y), with a >= x before it for the index.
 
-        values = self._thawed(at)
+        Where the database compares rows along an index it is said so: many rows may have one `a`. Else it is spelt out.
+        """
+        from sqlalchemy import and_, or_, tuple_
+
+        order = self.order if order is None else order
+        values = self._thawed(at, order)
+        if len(order) == 1:
+            first: ColumnElement[bool] = order[0] > values[0]
+            return first
+        if self.database.engine().dialect.name in _ROW_VALUES:
+            return and_(order[0] >= values[0], tuple_(*order) > tuple_(*values))
         steps = (
-            and_(*(c == v for c, v in zip(self.order[:i], values[:i], strict=True)), self.order[i] > values[i])
-            for i in range(len(self.order))
+            and_(*(c == v for c, v in zip(order[:i], values[:i], strict=True)), order[i] > values[i])
+            for i in range(len(order))
         )
-        return and_(self.order[0] >= values[0], or_(*steps))
+        return and_(order[0] >= values[0], or_(*steps))
 
-    def loose(self, *, full: bool) -> "ColumnElement[bool] | None":
-        """Give the condition of rows that no order reaches: without changed_at, or (looked for once) without a key."""
+    def loose(self, *, full: bool) -> "list[tuple[list[ColumnElement[bool]], list[Column[Any]]]]":
+        """
+        Give the conditions of rows that no order reaches, each with the order they have among themselves.
+
+        Those without changed_at are looked for by every pull, those without a key (they have no order) by full ones.
+        """
         from sqlalchemy import or_
 
-        columns = [c for c in (self.order if full else self.order[:1]) if _nullable(c)]
-        if not columns or (self.grows is None and not full):
-            return None
-        return or_(*(column.is_(None) for column in columns))
+        found: list[tuple[list[ColumnElement[bool]], list[Column[Any]]]] = []
+        keys = self.order if self.grows is None else self.order[1:]
+        if self.grows is not None and _nullable(self.grows):
+            found.append(([self.grows.is_(None), *(c.is_not(None) for c in keys if _nullable(c))], keys))
+        missing = [column.is_(None) for column in keys if _nullable(column)]
+        return [*found, ([or_(*missing)], [])] if full and missing else found
 
     def ordered(self) -> list["ColumnElement[bool]"]:
         return [column.is_not(None) for column in self.order if _nullable(column)]
 
     def from_(self, at: Sequence[Any]) -> "ColumnElement[bool]":
         """Give the condition that reads again what is younger than the overlap before `at`."""
-        column, value = self.order[0], self._thawed(at)[0]
+        column, value = self.order[0], self._thawed(at, self.order)[0]
         found: ColumnElement[bool] = column >= _earlier(value, timedelta(seconds=self.options.overlap_s))
         return found
 
@@ -190,106 +209,28 @@ class Plan:
         """Say whether rows around `at` may still be committed late: only a time can tell, and only a young one."""
         if not self.options.changed_at:
             return False
-        value = self._thawed(at)[0]
+        value = self._thawed(at, self.order)[0]
         if isinstance(value, date) and not isinstance(value, datetime):
             return value >= datetime.now(self.zone).date()
         moment = as_time(value, self.zone)
         return moment is not None and moment > datetime.now(UTC) - timedelta(seconds=self.options.overlap_s)
 
-    def _thawed(self, at: Sequence[Any]) -> list[Any]:
+    def is_ahead(self, at: Sequence[Any] | None) -> bool:
+        """Say whether a row's time is more than a day in the future: no clock is that wrong, but people's typing is."""
+        if not self.options.changed_at or at is None:
+            return False
+        moment = as_time(at[0], self.zone)
+        return at[0] == "infinity" or (moment is not None and moment > datetime.now(UTC) + timedelta(days=1))
+
+    def _thawed(self, at: Sequence[Any], order: "Sequence[Column[Any]]") -> list[Any]:
         try:
             return [
                 thaw(value, self.known.sort(column), native=self.known.native)
-                for column, value in zip(self.order, at, strict=True)
+                for column, value in zip(order, at, strict=True)
             ]
         except ValueError as exc:
             text = f"{self.stream.name}: the stored cursor does not fit the table"
             raise Invalid(text, code="bad_cursor") from exc
-
-
-def pull(plan: Plan, cursor: str | None) -> Iterator[Page]:
-    """
-    Read a table: all of it, or what changed since the cursor where a column tells.
-
-    Every page is a transaction of its own. The last page of a full read is `complete`.
-    """
-    start = _started(plan, cursor)
-    warnings = list(plan.warnings)
-    yield from _loose(plan, start)
-    at, again, last, slow = start, start.fresh, False, False
-    while not last:
-        window = _read(plan, _where(plan, at, again=again))
-        for records, position, last in window:
-            at, again = _moved(plan, at, position, last), False
-            closes = start.full and last
-            if records or closes:
-                text = at.text()
-                complete = closes and not plan.since()
-                yield Page(
-                    records=records, cursor=text if text != cursor else None, complete=complete, warnings=warnings
-                )
-                warnings = []
-        if not last and not slow and plan.window > 1:
-            slow = True
-            warnings.append(f"{plan.stream.name}: an index on ({plan.by}) would make reading faster")
-
-
-def _started(plan: Plan, cursor: str | None) -> Cursor:
-    if cursor is None:
-        return Cursor(plan.by, full=True)
-    try:
-        start = msgspec.json.decode(cursor, type=Cursor)
-    except msgspec.DecodeError as exc:
-        raise Invalid(f"{plan.stream.name}: the stored cursor is not one of a table", code="bad_cursor") from exc
-    goes_on = start.by == plan.by and start.at is not None and (start.full or plan.grows is not None)
-    return start if goes_on else Cursor(plan.by, n=start.n + 1, full=True)
-
-
-def _moved(plan: Plan, at: Cursor, position: list[Any] | None, last: bool) -> Cursor:
-    position = at.at if position is None else position
-    if plan.grows is None:
-        return Cursor(at.by, at.n, full=not last, at=None if last else position)
-    return Cursor(at.by, at.n, at.full and not last, position, position is not None and plan.is_fresh(position))
-
-
-def _where(plan: Plan, at: Cursor, *, again: bool) -> list["ColumnElement[bool]"]:
-    found = [*plan.since(), *plan.ordered()]
-    if at.at is not None:
-        found.append(plan.from_(at.at) if again else plan.after(at.at))
-    return found
-
-
-Window = list[tuple[list[bytes], list[Any] | None, bool]]
-
-
-def _read(plan: Plan, where: Sequence["ColumnElement[bool]"]) -> Window:
-    """Read the next pages: records, the last row's position, and whether no row follows (one more is asked for)."""
-    size, most = plan.config.page_size, plan.config.page_size * plan.window
-    query = plan.select().where(*where).order_by(*plan.order).limit(most + 1)
-    with plan.database.reading(f"reading {plan.stream.name}") as connection:
-        rows = connection.execute(query).fetchall()
-        pages: Window = []
-        for i in range(0, min(len(rows), most), size):
-            some = rows[i : min(i + size, most)]
-            records = [encode(record) for record in plan.records(connection, some)]
-            pages.append((records, plan.position(some[-1]), i + size >= len(rows)))
-    return pages or [([], None, True)]
-
-
-def _loose(plan: Plan, start: Cursor) -> Iterator[Page]:
-    """Read the rows that no order reaches, without a cursor; those without changed_at anew with every pull."""
-    where, size, offset = plan.loose(full=start.full), plan.config.page_size, 0
-    while where is not None:
-        query = plan.select().where(where, *plan.since()).order_by(*plan.order).limit(size).offset(offset)
-        with plan.database.reading(f"reading {plan.stream.name}") as connection:
-            rows = connection.execute(query).fetchall()
-            records = plan.records(connection, rows)
-        if rows:
-            told = f"{plan.stream.name}: there are rows without {' or '.join(c.name for c in plan.order)}"
-            yield Page(records=[encode(record) for record in records], warnings=() if offset else (told,))
-        if len(rows) < size:
-            return
-        offset += size
 
 
 def _nullable(column: "Column[Any]") -> bool:
@@ -305,35 +246,14 @@ def _earlier(value: Any, span: timedelta) -> Any:
     return (moment - span).isoformat(sep=value[10])[:19]  # a prefix sorts before all that continue it
 
 
-def _children(
-    connection: "Connection", nest: Nest, child: Known, parents: Sequence[Any], zone: ZoneInfo
-) -> dict[Any, list[dict[str, Any]]]:
-    from sqlalchemy import select
-
-    columns = [column for column in child.table.columns if child.sort(column) != "binary"]
-    key = child.need(nest.key, nest.table)
-    order = [child.need(nest.order, nest.table)] if nest.order else list(child.table.primary_key)
-    odd = [(c.name, f) for c in columns if (f := reader(child.sort(c), child.scales.get(c.name), zone))]
-    found: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    wanted = list({parent for parent in parents if parent is not None})
-    for i in range(0, len(wanted), _CHUNK):
-        query = select(key.label("hub_parent"), *columns).where(key.in_(wanted[i : i + _CHUNK])).order_by(key, *order)
-        for parent, *values in connection.execute(query):
-            record = dict(zip((column.name for column in columns), values, strict=True))
-            for name, convert in odd:
-                record[name] = None if record[name] is None else convert(record[name])
-            found[parent].append(record)
-    return found
-
-
 def fetch(plan: Plan, ids: Sequence[str]) -> Page:
     """Read these rows as they are now; ids without a row are deleted."""
     from sqlalchemy import false, or_
 
     records: list[dict[str, Any]] = []
     there: set[str] = set()
-    for i in range(0, len(ids), _CHUNK // 5):
-        some = ids[i : i + _CHUNK // 5]
+    for i in range(0, len(ids), _ASKED):
+        some = ids[i : i + _ASKED]
         where = or_(false(), *(condition for one in some for condition in _named(plan, one)))
         with plan.database.reading(f"reading {plan.stream.name}") as connection:
             rows = connection.execute(plan.select().where(where)).fetchall()

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 encode = msgspec.json.Encoder(enc_hook=str).encode
+_ENDLESS = ("infinity", "-infinity")
 _FROM_TEXT: dict[str, Callable[[str], Any]] = {
     "datetime": datetime.fromisoformat,
     "date": date.fromisoformat,
@@ -142,14 +143,8 @@ def _native(value: Any, sort: str) -> Any:
             return Decimal(str(value))
     except InvalidOperation as exc:
         raise ValueError("no number") from exc
-    if isinstance(value, str):
-        text = {
-            "datetime": datetime.fromisoformat,
-            "date": date.fromisoformat,
-            "time": time.fromisoformat,
-            "uuid": UUID,
-        }
-        return text[sort](value) if sort in text else value
+    if isinstance(value, str) and value not in _ENDLESS:
+        return _FROM_TEXT[sort](value) if sort in _FROM_TEXT else value
     return value
 
 
