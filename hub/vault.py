@@ -4,6 +4,8 @@ Secrets of open connections: known by value, so that none of them leaves by a lo
 For now they come from the environment through `${ENV}` in the configuration and are held in memory only.
 """
 
+import hashlib
+import os
 import re
 import threading
 from typing import Any
@@ -24,7 +26,7 @@ class Vault:
 
     def keep(self, config: BaseModel) -> None:
         """Remember every SecretStr of a connection's configuration; values shorter than six characters are ignored."""
-        found = {secret for value in _values(config) if len(secret := value.get_secret_value()) >= _SHORTEST}
+        found = {secret for secret in secrets_of(config) if len(secret) >= _SHORTEST}
         with self._lock:
             self._values |= found
             longest_first = sorted(self._values, key=len, reverse=True)
@@ -33,6 +35,22 @@ class Vault:
     def scrub(self, text: str) -> str:
         """Replace every known secret in a text."""
         return self._pattern.sub(HIDDEN, text) if self._pattern else text
+
+
+def secrets_of(config: BaseModel) -> list[str]:
+    """Give the values of every SecretStr of a configuration, in order."""
+    return [value.get_secret_value() for value in _values(config)]
+
+
+def sealed(secrets: list[str], seal: str | None = None) -> str:
+    """
+    Give a text that tells whether secrets are still the same, and nothing of what they are.
+
+    With `seal`, such a text, it is made in the same way, so that the two can be compared. Slow on purpose (RFC 7914).
+    """
+    salt = bytes.fromhex(seal.partition(":")[0]) if seal else os.urandom(16)
+    text = "\0".join(secrets).encode()
+    return f"{salt.hex()}:{hashlib.scrypt(text, salt=salt, n=2**14, r=8, p=1).hex()}"
 
 
 def _values(value: Any) -> list[SecretStr]:

@@ -31,6 +31,9 @@ CODES: dict[str, Code] = {
     "closing_not_allowed": Code(422, "The system does not close tickets this way", "set another status"),
     "config_error": Code(500, "The configuration is wrong", "an operator changes the configuration"),
     "conflict": Code(409, "Something else came first", _AGAIN),
+    "connection_reauth_required": Code(
+        502, "A system refuses the credentials of a connection", "tell a person: an operator replaces them"
+    ),
     "connector_failed": Code(500, "A connector failed", "report it to the plugin's author; the log has the place"),
     "constraint": Code(409, "The database behind a connection refused it", _AGAIN),
     "currency_mismatch": Code(422, "Not the currency of the payment", _FIX),

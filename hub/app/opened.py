@@ -19,14 +19,15 @@ from hub.app import logs
 from hub.app.setup import audit_key, ledger_url, private_database, traffic_url
 from hub.app.syncs import Report, Syncs, check_streams, configured, unconfigured
 from hub.app.webhooks import Webhooks
-from hub.config import Settings, load
-from hub.connections import Connection, Connections
+from hub.config import Settings, duration_s, load
+from hub.connections import Breaker, Connection, Connections, Standings
 from hub.errors import HubError, Invalid, Temporary, near
 from hub.ledger import Ledger, freeze, frozen, seen, seen_in, unfreeze
 from hub.plugins import Plugins, discover
 from hub.policy import Policy, PolicyFile
 from hub.records import PREFIXES
-from hub.store import Store
+from hub.store import Store, is_postgres
+from hub.store.database import file_of
 from hub.store.traffic import Traffic
 from hub.vault import Vault
 
@@ -46,12 +47,19 @@ class App:
         self.settings = settings
         self.vault = Vault()
         self.plugins = discover() if plugins is None else plugins
-        self.connections = Connections(settings, self.plugins, self.vault, traffic=lambda: self.traffic)
+        self.standings = Standings(lambda: self.store, _breaker(settings), there=self._stored)
+        self.connections = Connections(
+            settings, self.plugins, self.vault, traffic=lambda: self.traffic, standings=self.standings
+        )
 
     @classmethod
     def open(cls, config: Path | str | Settings | None = None) -> "App":
         """Open the hub that a config file (or ready settings) describes. Raises ConfigError."""
         return cls(config if isinstance(config, Settings) else load(config))
+
+    def _stored(self) -> bool:
+        url = self.settings.hub.database_url
+        return "store" in vars(self) or is_postgres(url) or file_of(url).exists()
 
     def log_to_stderr(self, *, service: bool = False) -> None:
         """Send the log to stderr, as commands do; a library that opens a hub keeps its own logging."""
@@ -335,6 +343,11 @@ class App:
         """Give an API key another token, told this once; the one before is good for `overlap` more."""
         token, key = self.keys.rotate(id_or_name, overlap=overlap)
         return {"key": token, "overlap": overlap, **asdict(key)}
+
+
+def _breaker(settings: Settings) -> Breaker:
+    hub = settings.hub
+    return Breaker(hub.breaker_failures, duration_s(hub.breaker_pause) * 1000, duration_s(hub.breaker_longest) * 1000)
 
 
 def _plain(value: Any) -> dict[str, Any]:

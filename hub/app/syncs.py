@@ -158,6 +158,7 @@ class Syncs:
         self, connection: Connection, streams: list[str] | None, full: bool, progress: Callable[[Any], None] | None
     ) -> Report:
         with yielding():
+            self.connections.introduce(connection.name)
             found: Report = sync.sync_connection(self.store, connection, streams=streams, full=full, progress=progress)
         for line in _lines(connection.name, found):
             pulls.log(*line)

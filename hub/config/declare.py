@@ -84,6 +84,13 @@ class HubSettings(_Table):
     engine_lease: Annotated[str, AfterValidator(_duration)] = Field(
         "30s", description="a worker that is silent this long loses its jobs to the others"
     )
+    breaker_failures: int = Field(
+        5, ge=1, le=1000, description="failures in a row after which a connection is left alone for a while"
+    )
+    breaker_pause: Annotated[str, AfterValidator(_duration)] = Field(
+        "30s", description="for how long; doubled each time it fails again"
+    )
+    breaker_longest: Annotated[str, AfterValidator(_duration)] = Field("15m", description="and for how long at most")
     audit_key_file: Path | None = Field(
         None,
         description="seals the audit; by default audit.key beside the ledger. Best on another disk",

@@ -56,7 +56,8 @@ def attempt(
     method = _method(connection, action)
     with watch(within_s) as flights:
         try:
-            outcome = method(action, call)
+            with connection.call():
+                outcome = method(action, call)
         except HubError as exc:
             return _judged(exc, exc, flights)
         except Exception as exc:  # noqa: BLE001 - the wall around connector calls
@@ -95,7 +96,7 @@ def ask(connection: Connection, action: Action, call: Call) -> Found | Absent | 
     if method is None:
         return CannotTell("this connector has no way to look it up")
     try:
-        with wall(f"{connection.name}: looking up {action.name}"):
+        with wall(f"{connection.name}: looking up {action.name}"), connection.call():
             found = method(action, call)
     except HubError as exc:
         return CannotTell(exc.message)
@@ -108,7 +109,7 @@ def caught(connection: Connection, action: Action, call: Call) -> tuple[dict[str
     """Let the connector act in a preview: give the first write it would send, or the error it would end with."""
     method = _method(connection, action)
     try:
-        with capturing(), wall(f"{connection.name}: previewing {action.name}"):
+        with capturing(), wall(f"{connection.name}: previewing {action.name}"), connection.call():
             method(action, call)
     except Captured as stopped:
         return stopped.request, None

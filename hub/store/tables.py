@@ -370,3 +370,22 @@ class Dirty(HubTable, table=True):
     stream: str = Field(primary_key=True)
     remote_id: str = Field(primary_key=True)
     delivery: str
+
+
+class ConnectionState(HubTable, table=True):
+    """How a connection stands, over all processes; see `standings.Standing`."""
+
+    __tablename__ = "connection_state"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    connection: str = Field(primary_key=True)
+    account: str | None = None
+    failures: int = 0
+    opened: int = 0
+    retry_at: int | None = _ms(null=True)
+    probing: int | None = _ms(null=True)
+    degraded_at: int | None = _ms(null=True)
+    reauth_at: int | None = _ms(null=True)
+    sealed: str | None = None
+    error: str | None = _text(null=True)
+    error_at: int | None = _ms(null=True)

@@ -86,7 +86,7 @@ def fetch(store: Store, connection: Connection, stream: str, ids: Sequence[str])
     if method is None:
         raise Unsupported(f"{connection.name}: {stream} cannot be fetched by id")
     read_at = clock.now()
-    with wall(f"{connection.name} {stream}"):
+    with wall(f"{connection.name} {stream}"), connection.call():
         page = _whole(method(_stream(connection, stream), list(ids)))
         if page is None:
             raise TypeError("a fetch answers a Page")
@@ -205,7 +205,7 @@ class _Pull:
         begun = False
         while True:
             read_at = clock.now()
-            with wall(f"{self.connection.name} {self.stream}"):
+            with wall(f"{self.connection.name} {self.stream}"), self.connection.call():
                 if not begun:
                     pages, begun = iter(method(_stream(self.connection, self.stream), cursor)), True
                 page = _whole(next(pages, None))
@@ -281,7 +281,7 @@ def _followed(store: Store, connection: Connection, stream: str, page: Page, map
     known = archived(store, connection.name, mapped) if method else {}
     if method is None or not known:
         return page
-    with wall(f"{connection.name} {stream}"):
+    with wall(f"{connection.name} {stream}"), connection.call():
         followed = replace(page, merged={**page.merged, **method(_stream(connection, stream), known)})
         _whole(followed)
     return followed

@@ -26,10 +26,13 @@ TEMPORARY = frozenset(
     "UNABLE_TO_LOCK_ROW QUERY_TIMEOUT SERVER_UNAVAILABLE CONCURRENT_REQUEST_LIMIT_EXCEEDED UNKNOWN_EXCEPTION "
     "ORG_LOCKED OPERATION_TOO_LARGE TXN_SECURITY_METERING_ERROR".split()
 )
+NOT_LET_IN = frozenset(
+    "INVALID_SESSION_ID INVALID_AUTH_HEADER INVALID_LOGIN INVALID_OPERATION_WITH_EXPIRED_PASSWORD PASSWORD_LOCKOUT "
+    "invalid_grant".split()
+)
 DENIED = frozenset(
-    "INVALID_SESSION_ID INVALID_AUTH_HEADER INVALID_LOGIN INSUFFICIENT_ACCESS INSUFFICIENT_ACCESS_OR_READONLY "
-    "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY API_DISABLED_FOR_ORG API_CURRENTLY_DISABLED FORBIDDEN "
-    "FUNCTIONALITY_NOT_ENABLED INVALID_OPERATION_WITH_EXPIRED_PASSWORD PASSWORD_LOCKOUT invalid_grant".split()
+    "INSUFFICIENT_ACCESS INSUFFICIENT_ACCESS_OR_READONLY INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY "
+    "API_DISABLED_FOR_ORG API_CURRENTLY_DISABLED FORBIDDEN FUNCTIONALITY_NOT_ENABLED".split()
 )
 GONE = frozenset("NOT_FOUND ENTITY_IS_DELETED DATA_NOT_FOUND".split())
 LIMITS = frozenset("REQUEST_LIMIT_EXCEEDED LIMIT_EXCEEDED EXCEEDED_MAX_CONCURRENT_REQUESTS".split())
@@ -76,8 +79,10 @@ def judged(status: int, content: Any, what: str, *, write: bool = False) -> HubE
     where = f" ({', '.join(fields)})" if fields else ""
     text = f"Salesforce: {what}: {shown}{where}"
     more: dict[str, Any] = {"reason": shown, "field_path": fields[0] if fields else None}
-    if status == 401 or code in DENIED:
-        return Unauthorized(f"{text}; renew the credentials or give this user the permission", **more)
+    if status == 401 or code in NOT_LET_IN:
+        return Unauthorized(f"{text}; renew the credentials", **more)
+    if code in DENIED:
+        return Unauthorized(f"{text}; give this user the permission", code="forbidden", **more)
     if code in LIMITS or status == 429:
         wait = _WAIT_FOR_QUOTA_S if "TotalRequests" in message else _WAIT_FOR_SLOT_S
         return RateLimited(f"{text}; the org's API limit is used up", retry_after_s=wait, **more)
@@ -90,7 +95,7 @@ def judged(status: int, content: Any, what: str, *, write: bool = False) -> HubE
     if status >= 500 or code in TEMPORARY:
         return Temporary(text, **more)
     if status == 403:
-        return Unauthorized(f"{text}; this user may not do that", **more)
+        return Unauthorized(f"{text}; this user may not do that", code="forbidden", **more)
     return Invalid(text, **more)
 
 

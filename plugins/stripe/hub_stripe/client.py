@@ -182,6 +182,7 @@ def _by_status(fault: Fault, where: str, write: bool) -> HubError:
     if status == 403:
         return Unauthorized(
             f"{where}: the key lacks a permission; give the restricted key access to this resource",
+            code="forbidden",
             reason="permission",
         )
     if status == 429:

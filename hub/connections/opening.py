@@ -1,16 +1,11 @@
-"""
-Open a connection: its settings, mapping, transport and connector class, put together once and kept.
-
-What a connector raises passes the wall here: it comes out as an error of the hub.
-"""
+"""Open a connection: its settings, mapping, transport and connector class, put together once and kept."""
 
 import importlib
 import logging
 import re
 import threading
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -20,16 +15,16 @@ import msgspec
 from pydantic import SecretStr
 
 from hub.config import ConnectionSettings, Settings, connector_config, did_you_mean
+from hub.connections.standing import Standings
+from hub.connections.walls import wall
 from hub.connector import Checked, Connector, Mark
-from hub.errors import ConfigError, HubError, NotSent, Temporary, near
+from hub.errors import ConfigError, HubError, near
 from hub.mapping import CompiledMapping, Source, compile_mapping, locate
-from hub.plugins import Plugins, own_frame
-from hub.transport import Alone, Pace, Patience, Traffic, Transport, is_loopback, was_sent
-from hub.vault import Vault
+from hub.plugins import Plugins
+from hub.transport import Alone, Pace, Patience, Traffic, Transport, is_loopback
+from hub.vault import Vault, secrets_of
 
 log = logging.getLogger("hub.connections")
-_CHAIN = 20
-"""How far back to look for the request behind an exception."""
 
 
 @dataclass
@@ -42,6 +37,16 @@ class Connection:
     transport: Transport
     settings: ConnectionSettings
     checked: Checked | None = None
+    standings: Standings | None = None
+
+    def call(self) -> AbstractContextManager[None]:
+        """
+        Be around every call of the connector: what becomes of it decides how the connection stands.
+
+        Raises NotSent (`temporary`) where the connection is degraded and Unauthorized (`connection_reauth_required`)
+        where its credentials are refused, before anything is sent.
+        """
+        return self.standings.call(self.name, self.transport.pace) if self.standings else nullcontext()
 
     @property
     def live_actions(self) -> bool:
@@ -65,12 +70,15 @@ class Connections:
         vault: Vault | None = None,
         *,
         traffic: Callable[[], Traffic] = Alone,
+        standings: Standings | None = None,
     ) -> None:
         self.settings = settings
         self.plugins = plugins
         self.vault = vault or Vault()
+        self.standings = standings
         self._traffic = cache(traffic)
         self._open: dict[str, Connection] = {}
+        self._introduced: set[str] = set()
         self._lock = threading.RLock()
 
     def names(self) -> list[str]:
@@ -89,13 +97,33 @@ class Connections:
             return self._open[name]
 
     def check(self, name: str) -> Checked:
-        """Ask the vendor who we are and key the limits by that account. Raises what the connector's check raises."""
+        """
+        Ask the vendor who we are and key the limits by that account. Raises what the connector's check raises.
+
+        It asks even where the connection is degraded or its credentials were refused; a good answer ends both.
+        """
         connection = self.open(name)
-        with wall(f"{name}: check"):
+        with wall(f"{name}: check"), self.standings.trial(name) if self.standings else nullcontext():
             checked = connection.connector.check()
         connection.checked = checked
-        connection.transport.pace.account = f"{connection.settings.connector}:{checked.account}"
+        connection.transport.pace.account = account = f"{connection.settings.connector}:{checked.account}"
+        if self.standings:
+            self.standings.known_as(name, account)
         return checked
+
+    def introduce(self, name: str) -> None:
+        """Find out which account the limits are to be kept for, where they are kept and nobody knows yet."""
+        pace = self.open(name).transport.pace
+        if not pace.on or self.standings is None or name in self._introduced:
+            return
+        standing = self.standings.row(name)
+        if standing.account is not None or standing.state != "ok":
+            return  # each call of the connector looks it up
+        self._introduced.add(name)
+        try:
+            self.check(name)
+        except HubError as exc:
+            log.warning("%s: whose account it is could not be asked: %s", name, exc.message)
 
     def mapping(self, name: str) -> CompiledMapping:
         """Compile the mapping that a configured connection uses, without opening it."""
@@ -129,7 +157,9 @@ class Connections:
             pace=self._pace(name, settings, cls),
         )
         meet_structs()
-        return Connection(name, cls(config, transport), mapping, transport, settings)
+        if self.standings:
+            self.standings.meet(name, secrets_of(config))
+        return Connection(name, cls(config, transport), mapping, transport, settings, standings=self.standings)
 
     def _pace(self, name: str, settings: ConnectionSettings, cls: type[Connector]) -> Pace:
         """Keep the connector's limits, with the counts of the account's plan; on loopback only where that is asked."""
@@ -142,52 +172,6 @@ class Connections:
         if settings.limits.enforce == "auto" and is_loopback(settings.base_url):
             return Pace(name, limits, on=False)
         return Pace(name, limits, self._traffic(), on=True)
-
-
-@contextmanager
-def wall(doing: str) -> Iterator[None]:
-    """
-    Let HubErrors through and turn all else that a connector raises into one.
-
-    `doing` names the connection and what it was at. The text of a foreign exception may hold data: only its class and
-    the line of the plugin it came from are told.
-    """
-    try:
-        yield
-    except HubError as exc:
-        host = _host(exc) if isinstance(exc, NotSent) else None
-        if host and host not in exc.message:
-            exc.message = f"{exc.message} ({host})"
-            exc.args = (exc.message,)
-        raise
-    except Exception as exc:
-        raise wrapped(exc, doing) from exc
-
-
-def wrapped(exc: Exception, doing: str) -> HubError:
-    """Name an exception of a connector: NotSent or Temporary where it is about the network, else a fault of its own."""
-    name, frames = type(exc).__name__, traceback.extract_tb(exc.__traceback__)
-    log.debug("%s: %s at %s", doing, name, " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames)))
-    sent, host = was_sent(exc), _host(exc)
-    if sent is False:
-        return NotSent(f"{doing}: {host or 'the system'} could not be reached ({name})")
-    if sent or isinstance(exc, OSError):
-        return Temporary(f"{doing}: the connection{f' to {host}' if host else ''} broke ({name})")
-    place = own_frame(exc)
-    where = f" at {place}" if place else ""
-    return HubError(f"{doing}: the connector failed with {name}{where}", code="connector_failed")
-
-
-def _host(exc: BaseException | None) -> str | None:
-    """Name host and port of the request behind an exception, without credentials."""
-    for _ in range(_CHAIN):
-        if exc is None:
-            return None
-        url = getattr(getattr(exc, "request", None), "url", None)
-        if isinstance(url, str):
-            return urlsplit(url).netloc.rpartition("@")[2] or None
-        exc = exc.__cause__ or exc.__context__
-    return None
 
 
 def compile_for(
