@@ -48,6 +48,7 @@ def test_every_table_of_the_default_mappings_has_records_and_no_reject(hub):
 
 
 def test_a_second_full_sync_reads_everything_and_changes_no_row(hub):
+    before = hub.sync(full=True)
     with hub.store.write() as tx:
         watch(tx)
     try:
@@ -60,17 +61,19 @@ def test_a_second_full_sync_reads_everything_and_changes_no_row(hub):
     assert told == {}
     for name, tables in again.items():
         for table, line in tables.items():
-            assert line["read"] == hub.first[name][table]["read"], (name, table)
+            assert line["read"] == before[name][table]["read"] > 0, (name, table)
             assert (line["changed"], line["rejected"], line["error"]) == (0, 0, None), (name, table)
 
 
-def test_tickets_and_messages_are_those_of_the_world(hub):
-    world = hub.up["zendesk"].world
-    mine = [t for t in world.tickets if t.system == "zendesk"]
+def test_tickets_and_messages_are_those_of_the_vendor(hub):
+    there = hub.up["zendesk"].state
     words = {"hold": "on_hold"}
-    wanted = Counter(words.get(t.status, t.status) for t in mine)
-    assert Counter(body["status"] for body in bodies(hub, "zendesk", "ticket")) == wanted
-    assert len(bodies(hub, "zendesk", "message")) == sum(len(t.comments) for t in mine)
+    wanted = {str(one): words.get(ticket["status"], ticket["status"]) for one, ticket in there.tickets.items()}
+    assert {body["remote_id"]: body["status"] for body in bodies(hub, "zendesk", "ticket")} == wanted
+    comments = {str(one): comment["public"] for by in there.comments.values() for one, comment in by.items()}
+    told = {body["remote_id"]: body["visibility"] == "public" for body in bodies(hub, "zendesk", "message")}
+    assert told == comments
+    assert len(comments) >= sum(len(t.comments) for t in hub.up["zendesk"].world.tickets if t.system == "zendesk")
 
 
 def test_no_private_note_is_public_on_any_path(hub):
@@ -136,9 +139,9 @@ def test_an_agent_reads_what_it_just_wrote(hub):
 
 @pytest.mark.parametrize(
     ("fault", "status", "effects"),
-    [("drop_after", "succeeded", 1), ("drop_before", "succeeded", 1), ("status:500", "failed", 0)],
+    [("drop_after", "succeeded", 1), ("drop_before", "succeeded", 1), ("status:500", "unknown", 0)],
 )
-def test_a_refund_whose_answer_is_lost_happens_once_or_surely_not(hub, fault, status, effects):
+def test_a_refund_whose_answer_is_lost_happens_once_or_is_called_unknown(hub, fault, status, effects):
     (hub.folder / "policy.toml").write_text('[[rule]]\naction = "payment.refund"\nverdict = "allow"\n')
     stripe = hub.up["stripe"]
     free = (b for b in bodies(hub, "stripe", "payment") if b["status"] == "succeeded" and not b["disputed"])
@@ -151,8 +154,8 @@ def test_a_refund_whose_answer_is_lost_happens_once_or_surely_not(hub, fault, st
             "amount": "1.00 USD",
             "reason": "goodwill",
         }
-        first = app.act(Request(action="payment.refund", input=given, key=f"k-{fault}"))
-        again = app.act(Request(action="payment.refund", input=given, key=f"k-{fault}"))
+        first = app.act(Request(action="payment.refund", input=given, key=f"k-{fault}", repeat=True))
+        again = app.act(Request(action="payment.refund", input=given, key=f"k-{fault}", repeat=True))
     assert [first["status"], again["status"], again["replayed"]] == [status, status, True]
     assert again["run_id"] == first["run_id"]
     assert len(stripe.effects("refund")) == before + effects

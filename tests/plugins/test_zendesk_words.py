@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from zoneinfo import available_timezones
 
 import pytest
 
@@ -15,6 +16,7 @@ from hub_zendesk.connector import ZendeskConnector
 from hub_zendesk.cursors import Cursor, parse
 from hub_zendesk.links import zendesk_agent_url
 from hub_zendesk.sandbox import ZendeskSandbox
+from hub_zendesk.zones import ZONES, zendesk_zone
 
 
 @pytest.mark.parametrize("odd", ["0", "-1", "1.5", "1e3", "12345678901234567890", "1\n", " 1", "x", "1/2", "٣"])
@@ -25,7 +27,7 @@ def test_an_id_that_is_no_whole_number_is_refused(odd: str) -> None:
 
 @pytest.mark.parametrize("odd", ["", "x", "{}x", "[]", '{"v": 2}', '{"start": "x"}'])
 def test_a_cursor_that_is_not_ours_is_refused(odd: str) -> None:
-    with pytest.raises(Invalid, match="full sync"):
+    with pytest.raises(Invalid, match="the stored cursor"):
         parse(odd)
     assert parse(Cursor(after="x", deleted="y").text()) == Cursor(after="x", deleted="y")
 
@@ -92,9 +94,31 @@ def test_an_oauth_token_is_as_good_as_an_api_token() -> None:
     [
         ("https://acme.zendesk.com/api/v2/tickets/35436.json", "https://acme.zendesk.com/agent/tickets/35436"),
         ("https://acme.zendesk.com/api/v2/tickets/35436", "https://acme.zendesk.com/agent/tickets/35436"),
+        ("https://acme.zendesk.com/api/v2/users/7.json", "https://acme.zendesk.com/agent/users/7"),
         ("https://acme.zendesk.com/tickets/1", "https://acme.zendesk.com/tickets/1"),
         ("", ""),
     ],
 )
-def test_the_url_of_a_ticket_is_the_page_that_agents_open(api: str, page: str) -> None:
+def test_a_url_is_the_page_that_agents_open(api: str, page: str) -> None:
     assert zendesk_agent_url(api) == page
+
+
+def test_every_zone_of_the_table_is_one_of_ianas() -> None:
+    assert set(ZONES.values()) <= available_timezones()
+
+
+@pytest.mark.parametrize(
+    ("told", "zone"),
+    [
+        ("International Date Line West", "Etc/GMT+12"),
+        ("America/New_York", "America/New_York"),
+        ("America/Argentina/Buenos_Aires", "America/Argentina/Buenos_Aires"),
+        ("Kyiv", "Europe/Kiev"),
+        ("Eastern Time", None),
+        ("../../etc/passwd", None),
+        ("", None),
+        (7, None),
+    ],
+)
+def test_a_time_zone_by_its_rails_name_is_understood(told: object, zone: str | None) -> None:
+    assert zendesk_zone(told) == zone

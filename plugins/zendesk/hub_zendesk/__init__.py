@@ -16,7 +16,8 @@ def hub_connectors() -> list[type[Connector]]:
 
 @hookimpl
 def hub_converters() -> dict[str, Callable[..., Any]]:
-    """Give the converter that the default mapping uses."""
+    """Give the converters that the default mapping uses."""
     from hub_zendesk.links import zendesk_agent_url
+    from hub_zendesk.zones import zendesk_zone
 
-    return {"zendesk_agent_url": zendesk_agent_url}
+    return {"zendesk_agent_url": zendesk_agent_url, "zendesk_zone": zendesk_zone}
