@@ -47,6 +47,7 @@ CODES: dict[str, Code] = {
     "error": Code(500, "Something went wrong", "read `detail`"),
     "forbidden": Code(401, "A system forbids this to the hub's credentials", "an operator grants it there"),
     "foreign_host": Code(422, "A request to a host that the connection does not own", _FIX),
+    "fuse": Code(409, "A changed mapping would take most rows away (CLI only)", "look at `hub map diff`, then `--yes`"),
     "http_error": Code(400, "The request cannot be served", _FIX),
     "idempotency_conflict": Code(409, "A system knows this key for another request", _PERSON),
     "idempotency_key_required": Code(
@@ -64,6 +65,9 @@ CODES: dict[str, Code] = {
     "key_rate": Code(429, "The API key asks more often than it may", _WAIT),
     "key_revoked": Code(409, "The API key was revoked", "make a new one"),
     "malformed": Code(400, "The body is not JSON", _FIX),
+    "mapping_changed": Code(
+        409, "Another process writes with another mapping (CLI only)", "restart it, then the same again"
+    ),
     "mapping_error": Code(422, "A mapping, or a record under it, is wrong", "change the mapping file"),
     "method_not_allowed": Code(405, "The method is not possible here", "use one that `Allow` names"),
     "missing_scope": Code(403, "The API key lacks a scope", "use a key that has the scope in `reason`"),

@@ -15,7 +15,7 @@ import msgspec
 from hub import perform, reads
 from hub import sync as syncing
 from hub.access import OPERATOR, OVERLAP, Keys, Principal, Terms
-from hub.app import logs
+from hub.app import logs, remaps
 from hub.app.setup import audit_key, ledger_url, private_database, traffic_url
 from hub.app.syncs import Report, Syncs, check_streams, configured, unconfigured
 from hub.app.webhooks import Webhooks
@@ -323,13 +323,14 @@ class App:
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Say for each connection what is stored of its streams, and as of when."""
-        known = reads.freshness(self.store)
+        known, behind = reads.freshness(self.store), remaps.behind(self, self.connections.names())
         return {
             name: {
                 "connector": connection.connector,
                 "every": connection.sync.every,
                 "live_actions": connection.live_actions,
                 "streams": known.get(name, {}),
+                "behind": behind[name],
             }
             for name, connection in self.settings.connections.items()
         }

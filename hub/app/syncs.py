@@ -126,6 +126,7 @@ class Syncs:
         work: dict[str, tuple[Connection, list[str] | None]] = {}
         known: set[str] = set()
         for name in names:
+            self.connections.renew(name)
             connection = self.connections.open(name)
             mapped = connection.mapping.streams()
             known |= set(mapped)

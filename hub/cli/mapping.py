@@ -9,7 +9,7 @@ from hub.cli import out
 from hub.cli.out import Json
 from hub.cli.tables import counted, table
 
-group = typer.Typer(help="Mappings: check them, try them.", no_args_is_help=True, rich_markup_mode=None)
+group = typer.Typer(help="Mappings: check them, try them, apply them.", no_args_is_help=True, rich_markup_mode=None)
 Mapping = Annotated[Path | None, typer.Option("--mapping", help="This mapping file instead of the one found.")]
 
 

@@ -40,11 +40,12 @@ def config_path() -> str | None:
     return _options["config"] or os.environ.get("HUB_CONFIG") or None
 
 
-def opened(*, service: bool = False) -> "App":
-    """Open the hub that the command line means, with its log on stderr."""
+def opened(*, service: bool = False, secrets: bool = True) -> "App":
+    """Open the hub that the command line means, with its log on stderr; without `secrets` no system can be asked."""
     from hub.app import App
+    from hub.config import load
 
-    app = App.open(config_path())
+    app = App.open(load(config_path(), secrets=secrets))
     app.log_to_stderr(service=service)
     return app
 

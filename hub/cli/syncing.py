@@ -27,8 +27,12 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Pull what changed. One page a transaction: safe to stop and to repeat."""
+    from hub.app import remaps
+
     with out.opened() as app, Progress() as progress:
         found = app.sync(connections, streams=stream, full=full, progress=progress)
+        behind = remaps.behind(app, list(found))
+    tell_behind(behind)
     out.answer({"connections": found}, as_json, lambda: show(found))
     raise typer.Exit(1 if failed(found) else 0)
 
@@ -55,9 +59,20 @@ def status(as_json: Json = False) -> None:
             table(columns, rows, none="nothing was synced yet; `hub sync` does it", spare=("read_at",))
         _tell(errors)
 
+    tell_behind({name: connection["behind"] for name, connection in found.items()})
     if hint:
         out.say(hint)
     out.answer({"connections": found}, as_json, shown)
+
+
+def tell_behind(behind: dict[str, list[str]]) -> None:
+    """Say of which streams rows are stored that another mapping than the present one made."""
+    for name, streams in behind.items():
+        if streams:
+            out.say(
+                f"{name} {', '.join(streams)}: some stored rows are of another mapping than the present one; "
+                f"`hub map diff {name}` shows what would change, `hub map apply {name}` changes it"
+            )
 
 
 def failed(found: dict[str, dict[str, Any]]) -> bool:
@@ -102,12 +117,16 @@ class Progress:
             return self._line
         from rich.console import Console
         from rich.progress import Progress as Bar
-        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        words = TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} read"), TimeElapsedColumn()
-        self._bar = Bar(SpinnerColumn(), *words, console=Console(stderr=True), transient=True)
+        self._bar = Bar(*self._columns(), console=Console(stderr=True), transient=True)
         self._bar.start()
         return self._move
+
+    def _columns(self) -> tuple[Any, ...]:
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        words = TextColumn("{task.description}"), TextColumn("{task.completed:,.0f} read")
+        return SpinnerColumn(), *words, TimeElapsedColumn()
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:

@@ -18,7 +18,7 @@ from hub.config import ConnectionSettings, Settings, connector_config, did_you_m
 from hub.connections.standing import Standings
 from hub.connections.walls import wall
 from hub.connector import Checked, Connector, Mark
-from hub.errors import ConfigError, HubError, near
+from hub.errors import ConfigError, HubError, MappingError, near
 from hub.mapping import CompiledMapping, Source, compile_mapping, locate
 from hub.plugins import Plugins
 from hub.transport import Alone, Pace, Patience, Traffic, Transport, is_loopback
@@ -95,6 +95,23 @@ class Connections:
             if name not in self._open:
                 self._open[name] = self._made(name)
             return self._open[name]
+
+    def renew(self, name: str) -> None:
+        """Take the mapping of an open connection anew where its file has changed; one that is broken is only told."""
+        with self._lock:
+            connection = self._open.get(name)
+            if connection is None:
+                return
+            try:
+                if self._found(name).text != connection.mapping.source.text:
+                    connection.mapping = self.mapping(name)
+                    log.info("%s: the mapping has changed", name)
+            except MappingError as exc:
+                log.warning("%s: the mapping before stays in use: %s", name, exc.message)
+
+    def _found(self, name: str) -> Source:
+        settings = self._settings(name)
+        return find_mapping(self.plugins.connector(settings.connector), settings, self.settings)
 
     def check(self, name: str) -> Checked:
         """
@@ -183,19 +200,24 @@ def compile_for(
 ) -> CompiledMapping:
     """Find and compile a connector's mapping: the connection's own, the mappings folder's, the plugin's, the core's."""
     cls = plugins.connector(connector)
-    folder = root.directory / root.hub.mappings_dir if root else None
-    own = root.directory / connection.mapping if root and connection and connection.mapping else None
 
     def resolve(name: str) -> Source:
         return locate(plugins.connector(name))
 
     return compile_mapping(
-        locate(cls, mapping=own, mappings_dir=folder),
+        find_mapping(cls, connection, root),
         converters=plugins.converters,
         table_options=cls.table_options,
         resolve=resolve,
         streams=_streams(cls),
     )
+
+
+def find_mapping(cls: type[Connector], connection: ConnectionSettings | None, root: Settings | None) -> Source:
+    """Find the mapping that a connection uses."""
+    folder = root.directory / root.hub.mappings_dir if root else None
+    own = root.directory / connection.mapping if root and connection and connection.mapping else None
+    return locate(cls, mapping=own, mappings_dir=folder)
 
 
 def meet_structs() -> None:

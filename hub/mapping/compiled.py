@@ -33,6 +33,7 @@ class StreamMap:
         self.name = name
         self.tables = tables
         self.paths: dict[str, None] = {}
+        self.texts: set[str] = set()
         root = Node()
         for table in tables:
             self._add(table, root, Place(file).at(table.name))
@@ -69,6 +70,7 @@ class StreamMap:
     def _use(self, scopes: list[tuple[Node, str]], path: Path, place: Place) -> None:
         node, prefix = self._base(scopes, path, place)
         node.add(path.steps)
+        self.texts.add(path.text)
         for text in dotted(path.steps) or [""]:
             self.paths[_under(prefix, text) or "@"] = None
 
@@ -171,6 +173,10 @@ class CompiledMapping:
     def projection(self, stream: str) -> str:
         """Give the revision of what makes a stream's rows: verbs, write sides and other streams are no part of it."""
         return self._of(stream).revision
+
+    def texts(self, stream: str) -> set[str]:
+        """Give the paths that a stream's tables read, as they are written."""
+        return self._of(stream).texts
 
     def raw_retention(self, stream: str) -> str | None:
         """Say how long a stream's raw records are kept: "90d", "none", or None for ever."""

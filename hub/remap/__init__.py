@@ -5,7 +5,9 @@ What is written comes in through `ingest`, so rows, rejects, links and events ar
 """
 
 from hub.remap.applying import Mapped, Progress, apply
+from hub.remap.behind import behind
 from hub.remap.differing import diff
 from hub.remap.replaying import replay
+from hub.remap.suggesting import suggest
 
-__all__ = ["Mapped", "Progress", "apply", "diff", "replay"]
+__all__ = ["Mapped", "Progress", "apply", "behind", "diff", "replay", "suggest"]

@@ -20,7 +20,7 @@ from hub.connector import Mark, Page, Stream
 from hub.errors import ConfigError, HubError, Invalid, NotFound, Temporary, Unauthorized, Unsupported
 from hub.ingest import Counts, PageCommit, archived, ingest
 from hub.mapping import MappedPage
-from hub.store import Store, clock, cursors
+from hub.store import Store, clock, cursors, sources
 from hub.sync.ahead import ahead
 
 log = logging.getLogger("hub.sync")
@@ -105,7 +105,7 @@ class _Read:
 
 @dataclass
 class _Pull:
-    """The pull of one stream."""
+    """The pull of one stream; `anew` where it goes over all there is, so that all rows are of the present mapping."""
 
     store: Store
     connection: Connection
@@ -114,6 +114,7 @@ class _Pull:
     tables: dict[str, TableReport] = field(default_factory=dict)
     read: int = 0
     refused: str | None = None
+    anew: bool = False
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -143,6 +144,8 @@ class _Pull:
             key, at = (self.connection.name, self.stream), clock.text(clock.now())
             if error is None:
                 cursors.finished(tx, key, at)
+                if self.anew:
+                    sources.settled(tx, *key, mapping=self.connection.mapping.projection(self.stream))
             else:
                 cursors.failed(tx, key, error=error, at=at)
         changed = self._sum("changed")
@@ -164,6 +167,11 @@ class _Pull:
     def _passed(self, mark: Mark, start: tuple[str | None, cursors.Scan | None, bool]) -> str | None:
         """Read pages from where it was decided to begin; give the fuse that blew, or None."""
         cursor, scan, fresh = start
+        self.anew = fresh and self.connection.settings.sync.since is None
+        if self.anew:
+            with self.store.write() as tx:
+                made = self.connection.mapping.projection(self.stream)
+                sources.begin(tx, self.connection.name, self.stream, mapping=made)
         guard, fuse = _Guard(cursor), None
         reads = self._reads(mark, cursor)
         with closing(ahead(reads) if mark.ahead else reads) as pages:
