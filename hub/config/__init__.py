@@ -14,7 +14,7 @@ from hub.config.declare import (
     since_time,
 )
 from hub.config.example import example
-from hub.config.load import connector_config, engine_beside, ledger_beside, load
+from hub.config.load import connector_config, engine_beside, ledger_beside, load, unset
 from hub.config.plain import did_you_mean, plain
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "load",
     "plain",
     "since_time",
+    "unset",
 ]

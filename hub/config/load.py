@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,19 +34,51 @@ def load(path: Path | str | None = None, environ: Mapping[str, str] | None = Non
     Raises ConfigError in one line that names file, table and key.
     """
     env = os.environ if environ is None else environ
-    chosen = path or env.get("HUB_CONFIG") or None
-    file = Path(chosen or DEFAULT_FILE)
-    there = bool(chosen) or file.exists()
-    raw = _read(file) if there else {}
-    where = str(file)
-    directory = file.resolve().parent
-    _override(raw, env, where)
+    file, raw, there = _found(path, env)
+    where, directory = str(file), file.resolve().parent
     _no_unknown(raw, ("hub", "connections"), f"{where}:")
     hub = _hub(_table(raw, "hub", f"{where}: [hub]"), directory, env, where)
     tables = _table(raw, "connections", f"{where}: [connections]")
     words = env if secrets else None
     connections = {name: _connection(name, table, directory, words, where) for name, table in tables.items()}
     return Settings(hub, connections, file.resolve() if there else None, directory)
+
+
+def unset(path: Path | str | None = None, environ: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+    """
+    Name all environment variables that the file needs and that are not set, each with the keys that need it.
+
+    `load` stops at the first. Raises ConfigError where the file cannot be read.
+    """
+    env = os.environ if environ is None else environ
+    _, raw, _ = _found(path, env)
+    found: dict[str, list[str]] = {}
+    for key, text in _texts(raw, ()):
+        for name in _VARIABLE.findall(text):
+            if not env.get(name):
+                found.setdefault(name, []).append(key)
+    return found
+
+
+def _found(path: Path | str | None, env: Mapping[str, str]) -> tuple[Path, dict[str, Any], bool]:
+    """Read the file that is meant, with what the environment overrides; say whether there is one."""
+    chosen = path or env.get("HUB_CONFIG") or None
+    file = Path(chosen or DEFAULT_FILE)
+    there = bool(chosen) or file.exists()
+    raw = _read(file) if there else {}
+    _override(raw, env, str(file))
+    return file, raw, there
+
+
+def _texts(value: Any, steps: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _texts(inner, (*steps, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, steps)
+    elif isinstance(value, str):
+        yield f"[{'.'.join(steps[:-1])}] {steps[-1]}", value
 
 
 def connector_config(name: str, settings: Settings, connector: type[HasConfig] | Any) -> Any:

@@ -7,9 +7,10 @@ Databases, transactions, migrations, records, cursors: what is kept, and how it 
 from contextlib import AbstractContextManager
 
 from hub.store.database import Branch, Database, Tx, is_postgres, version
+from hub.store.health import Health, look
 from hub.store.sources import Source, Sources
 
-__all__ = ["Branch", "Database", "Source", "Sources", "Store", "Tx", "is_postgres", "version"]
+__all__ = ["Branch", "Database", "Health", "Source", "Sources", "Store", "Tx", "is_postgres", "look", "version"]
 
 
 class Store:
