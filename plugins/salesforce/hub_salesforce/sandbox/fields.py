@@ -236,6 +236,8 @@ Salutation picklist:Mr.|Ms.|Mrs.|Dr.|Prof. w
 PersonEmail email w
 PersonHomePhone phone w
 PersonMobilePhone phone w
+PersonOtherPhone phone w
+PersonAssistantPhone phone w
 Hub_External_Id__pc string wx
 PersonTitle string w
 PersonHasOptedOutOfEmail boolean w
