@@ -1,6 +1,7 @@
 """What follows a run that was worked: read anew what it touched, and tell the caller where to find what it made."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,16 @@ Done = Sequence[tuple[Connection, Outcome]]
 
 @dataclass(frozen=True)
 class Afterwards:
-    """Reads back; `fetch`, `resolve` and `get` are the neighbours', bound to the store."""
+    """
+    Reads back; `fetch`, `resolve` and `get` are the neighbours', bound to the store.
+
+    What was touched is of several streams more often than not: `beside` reads the further ones at the same time.
+    """
 
     fetch: Callable[[Connection, str, list[str]], object]
     resolve: Callable[[str, str], list[Target]]
     get: Callable[[str, str], bytes | None]
+    beside: Executor
 
     def complete(self, result: Result, done: Done, kinds: Callable[[str, str], str | None]) -> bool:
         """
@@ -29,7 +35,7 @@ class Afterwards:
         `kinds` names the kind that a stream's records have in a connection. The effects are there whatever happens
         here, so a failure is only told.
         """
-        missed = [text for connection, outcome in done for text in self._read_back(connection, outcome)]
+        missed = self._read_back(done)
         result.warnings += missed
         named = [self._named(effect, done, kinds) for effect in result.effects]
         changed = bool(missed) or named != result.effects
@@ -39,18 +45,23 @@ class Afterwards:
             changed = changed or result.answer is not None
         return changed
 
-    def _read_back(self, connection: Connection, outcome: Outcome) -> list[str]:
-        streams: dict[str, list[str]] = {}
-        for stream, remote_id in outcome.touched:
-            streams.setdefault(stream, []).append(remote_id)
-        missed = []
-        for stream, ids in streams.items():
-            try:
-                with wall(f"{connection.name}: reading {stream} anew"):
-                    self.fetch(connection, stream, ids)
-            except HubError as exc:
-                missed.append(f"done, but not read back yet: {exc.message}")
-        return missed
+    def _read_back(self, done: Done) -> list[str]:
+        streams: dict[tuple[str, str], tuple[Connection, list[str]]] = {}
+        for connection, outcome in done:
+            for stream, remote_id in outcome.touched:
+                streams.setdefault((connection.name, stream), (connection, []))[1].append(remote_id)
+        wanted = [(connection, stream, ids) for (_, stream), (connection, ids) in streams.items()]
+        others = [self.beside.submit(self._read_anew, *one) for one in wanted[1:]]
+        missed = [self._read_anew(*one) for one in wanted[:1]]
+        return [text for text in (*missed, *(other.result() for other in others)) if text is not None]
+
+    def _read_anew(self, connection: Connection, stream: str, ids: list[str]) -> str | None:
+        try:
+            with wall(f"{connection.name}: reading {stream} anew"):
+                self.fetch(connection, stream, ids)
+        except HubError as exc:
+            return f"done, but not read back yet: {exc.message}"
+        return None
 
     def _named(self, effect: EffectSeen, done: Done, kinds: Callable[[str, str], str | None]) -> EffectSeen:
         """Give an effect with the id of the customer that it made: only reading it says whom it was joined with."""

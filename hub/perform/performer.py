@@ -36,6 +36,8 @@ from hub.store import Store
 _PAUSE_S = 0.02
 AT_ONCE = 32
 """How many accepted runs this process works at once."""
+READERS = 16
+"""How many streams this process reads back at once, beside the one that each run's own thread reads."""
 log = logging.getLogger("hub.perform")
 
 
@@ -61,6 +63,7 @@ class Performer:
         self.in_flight = IN_FLIGHT
         self.sleep: Callable[[float], None] = time.sleep
         self._pool = ThreadPoolExecutor(AT_ONCE, "run")
+        self._readers = ThreadPoolExecutor(READERS, "read")
 
     def run(self, request: Request, principal: Principal) -> Result:
         """
@@ -120,6 +123,7 @@ class Performer:
     def close(self) -> None:
         """Wait for the runs that are under way here; those that had not begun are left to others."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._readers.shutdown()
 
     def _replanned(self, run: Run, principal: Principal) -> Plan:
         request = asked_of(run)
@@ -295,7 +299,8 @@ class Performer:
             self.ledger.release(run.id, owner=owner)
             raise
         log.info("%s %s: %s", run.id, run.action, result.status)
-        if done and Afterwards(self._fetch, self._resolve, self._get).complete(result, done, self._kind):
+        after = Afterwards(self._fetch, self._resolve, self._get, self._readers)
+        if done and after.complete(result, done, self._kind):
             self.ledger.amend(run.id, result.status, result.as_json())
         return result
 

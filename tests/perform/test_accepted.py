@@ -10,7 +10,7 @@ from hub.access import OPERATOR, Principal
 from hub.errors import Invalid, NotFound, Refused
 from hub.perform import Result
 from hub.policy import parse_policy
-from tests.perform.shop import Shop
+from tests.perform.shop import PLENTY, Shop, ShopConnector, opened
 
 AGENT = Principal("key_1", "agent", ("act:*",), (("EUR", 3000),))
 ASKS = {"needs_approval": {"group": "leads", "four_eyes": False}}
@@ -168,7 +168,7 @@ def test_no_ceiling_is_passed_by_many_at_once(shop):
     assert shop.effects("refund") == 3
 
 
-def test_what_had_not_begun_when_a_server_ends_is_left_to_others(shop):
+def test_what_had_not_begun_when_a_server_ends_is_left_to_others(shop, tmp_path):
     performer = shop.performer
     performer._pool.shutdown()
     performer._pool = type(performer._pool)(1)
@@ -177,5 +177,11 @@ def test_what_had_not_begun_when_a_server_ends_is_left_to_others(shop):
     performer.close()
     assert shop.performer.result(runs[0]).status == "succeeded"
     assert shop.performer.waiting() == runs[1:]
-    assert [performer.advance(run_id).status for run_id in runs[1:]] == ["succeeded", "succeeded"]
+    tables = dict(shop.connections.settings.connections)
+    other = opened(tmp_path, tables, PLENTY, ShopConnector)
+    assert [other.advance(run_id).status for run_id in runs[1:]] == ["succeeded", "succeeded"]
     assert shop.effects("refund") == 3
+    other.close()
+    other.connections.close()
+    other.store.close()
+    other.ledger.close()

@@ -1,6 +1,8 @@
 """What becomes of an answer that came: refusals of the vendor, effects read back, messages, lookups, runs."""
 
 import re
+import threading
+from dataclasses import replace
 
 import pytest
 
@@ -62,6 +64,24 @@ def test_what_was_touched_is_read_back(shop):
     shop.ask("ticket.set_status", ticket_ref="shop/tickets/tic-1", status="solved")
     target = reads.resolve_target(shop.store, "shop/tickets/tic-1", "ticket")[0]
     assert target.data["status"] == "solved"
+
+
+def test_what_was_touched_in_several_streams_is_read_back_at_once(shop):
+    """Each of the two answers only once the other was asked for."""
+    both = threading.Barrier(2, timeout=10)
+    real = shop.performer.neighbours.fetch
+
+    def fetch(store, connection, stream, ids):
+        if shop.sandbox.ledger:
+            both.wait()
+        return real(store, connection, stream, ids)
+
+    shop.performer.neighbours = replace(shop.performer.neighbours, fetch=fetch)
+    result = shop.refund()
+    assert (result.status, result.warnings) == ("succeeded", [])
+    payment = reads.resolve_target(shop.store, "shop/payments/pay-1", "payment")[0]
+    assert payment.data["amount_refunded"]["amount"] == 5000
+    assert reads.resolve_target(shop.store, "shop/refunds/ref-1", "refund")
 
 
 def test_a_failed_read_back_never_fails_the_run(build):
