@@ -192,7 +192,8 @@ def test_a_run_that_waits_for_something_else_is_in_doubt_too(ledger, folder):
     ledger.close()
     assert backups.restore(None, folder / "copy")["open_runs"] == [run.id]
     again = opened(folder)
-    assert (again.get(run.id).state, again.get(run.id).steps[0].state) == ("needs_approval", "sending")
+    assert (again.get(run.id).state, again.get(run.id).steps[0].state) == ("unknown", "sending")
+    assert again.get(run.id).plan == b'{"look_up_only": true}'
     again.close()
 
 

@@ -4,16 +4,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from hub.errors import Conflict, NotFound
-from hub.ledger import trail
+from hub.ledger import bounds, trail
 from hub.ledger.journal import Ledger, insert_steps
-from hub.ledger.questions import SELECT, Approval, ApprovalState, Question, approval_of, ask
+from hub.ledger.questions import SELECT, Approval, ApprovalState, approval_of, ask
 from hub.ledger.rows import RunState, now
-from hub.ledger.wishes import NewStep
+from hub.ledger.wishes import NewRun
 from hub.store import Tx
 
 _DECIDE = "UPDATE approval SET state = ?, decided_by = ?, decided_at = ? WHERE id = ? AND state = 'pending'"
 _MOVE = (
     "UPDATE run SET state = ?, result = COALESCE(?, result), updated_at = ?, lease_owner = ?, lease_until = ?"
+    " WHERE id = ? AND state = 'needs_approval'"
+)
+_RENEW = (
+    "UPDATE run SET plan = ?, intent = ?, connection = ?, target_id = ?, amount_minor = ?, currency = ?, updated_at = ?"
     " WHERE id = ? AND state = 'needs_approval'"
 )
 
@@ -55,9 +59,14 @@ class Approvals:
         with self.ledger.database.read() as tx:
             return [row[0] for row in tx.execute(sql, (now(),)).fetchall()]
 
-    def grant(self, approval: Approval, *, by: str, owner: str, silence: bool = False) -> None:
-        """Count a yes (or silence that means it) and take the run's lease. Raises Conflict where somebody was first."""
+    def grant(self, approval: Approval, *, by: str, owner: str, guarded: bool = False, silence: bool = False) -> None:
+        """
+        Count a yes (or silence that means it) and take the run's lease.
+
+        Raises Conflict where somebody was first, and Refused while money is frozen, for a run that is `guarded`.
+        """
         with self.ledger.database.write() as tx:
+            bounds.unfrozen(tx, guarded=guarded)
             self._decide(tx, approval, "expired" if silence else "approved", by)
             until = now(plus_s=self.ledger.lease_s)
             self._moved(tx, approval, ("running", None, now(), owner, until, approval.run_id))
@@ -71,17 +80,21 @@ class Approvals:
             trail.ended(self.ledger.audit, tx, approval.run_id, run, result)
         self.ledger.audit.sign_soon()
 
-    def renew(
-        self, approval: Approval, question: Question, *, plan: bytes, steps: Iterable[NewStep], connection: str | None
-    ) -> Approval:
-        """Put another plan in the place of the one that was asked about, and ask anew."""
+    def renew(self, approval: Approval, new: NewRun) -> Approval:
+        """
+        Put another plan, with its amount, in the place of the one that was asked about, and ask anew.
+
+        Raises Conflict where somebody was first, and Refused where this moves more than its principal may today.
+        """
+        assert new.question is not None
+        about = (new.plan, new.intent, new.connection, new.target_id, new.amount_minor, new.currency)
         with self.ledger.database.write() as tx:
             self._decide(tx, approval, "changed", "hub")
-            sql = "UPDATE run SET plan = ?, connection = ?, updated_at = ? WHERE id = ? AND state = 'needs_approval'"
-            tx.execute(sql, (plan, connection, now(), approval.run_id))
+            tx.execute(_RENEW, (*about, now(), approval.run_id))
+            bounds.within_ceiling(tx, new, counted=True)
             tx.execute("DELETE FROM step WHERE run_id = ? AND state = 'planned'", (approval.run_id,))
-            insert_steps(tx, approval.run_id, steps)
-            again = ask(tx, approval.run_id, approval.asked_by, question)
+            insert_steps(tx, approval.run_id, new.steps)
+            again = ask(tx, approval.run_id, approval.asked_by, new.question)
             self.ledger.audit.append(tx, "approval_asked", run_id=approval.run_id, **_facts(again))
         self.ledger.audit.sign_soon()
         return again

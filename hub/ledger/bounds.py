@@ -32,11 +32,22 @@ def check(tx: Tx, new: NewRun) -> None:
 
 def may_act(tx: Tx, new: NewRun) -> None:
     """Raise Refused while money is frozen, and where the run would move more than its principal may today."""
-    if new.guarded and (on := frozen_in(tx)) is not None:
+    unfrozen(tx, guarded=new.guarded)
+    within_ceiling(tx, new)
+
+
+def unfrozen(tx: Tx, *, guarded: bool) -> None:
+    """Raise Refused while money is frozen, for a run that moves some (or does what cannot be undone)."""
+    if guarded and (on := frozen_in(tx)) is not None:
         raise Refused(f"money is frozen since {on.at} by {on.by}", code="money_frozen", reason=on.reason)
+
+
+def within_ceiling(tx: Tx, new: NewRun, *, counted: bool = False) -> None:
+    """Raise Refused where a run (`counted`: one that is in the journal) moves more than its principal may today."""
     if new.ceiling_minor is None or new.amount_minor is None or new.currency is None:
         return
-    if moved_today(tx, new.principal, new.currency) + new.amount_minor > new.ceiling_minor:
+    more = 0 if counted else new.amount_minor
+    if moved_today(tx, new.principal, new.currency) + more > new.ceiling_minor:
         text = f"{new.action}: with this the key would move more {new.currency} today than it may"
         raise Refused(text, code="daily_ceiling", retry_after_s=None)
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from hub.actions import Action, Undo
-from hub.errors import HubError, Refused
+from hub.errors import HubError, Refused, Unknown
 from hub.ledger import Approval, Run, RunState, now
 from hub.perform import envelope
 from hub.perform.envelope import EffectSeen, MoneyMoved, On, PolicySaid, Preview, Result, Reversal, Way, told
@@ -29,6 +29,8 @@ QUEUED_AFTER_MS = 1_000
 def state_of(run: Run) -> RunState:
     """Give the state that a run's steps make up; a step in doubt outweighs one that failed."""
     states = {step.state for step in run.steps}
+    if not states:
+        return "needs_attention"  # of a restored ledger: it was accepted, and what it would do is not known
     if states & {"sending", "unknown"}:
         return "needs_attention" if overdue(run) and "sending" not in states else "unknown"
     if "planned" in states:
@@ -58,6 +60,8 @@ def answer(
         if step.state == "done":
             done.append((planned_of(step.call), next((id for id in ids if id), None)))
         _add_error(result, msgspec.json.decode(step.error) if step.error else None, step.connection)
+    if not run.steps:
+        result.error = told(Unknown(f"{action.name}: accepted before the ledger was put back; see whether it was done"))
     if state in ("running", "unknown"):
         result.check_after_ms = CHECK_AFTER_MS
     failed = sum(step.state in ("failed", "absent") for step in run.steps)

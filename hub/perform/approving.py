@@ -7,22 +7,28 @@ from typing import Any
 import msgspec
 
 from hub.access import ADMIN, Principal, allows, require
-from hub.errors import Conflict, HubError, Refused
-from hub.ledger import Approval, Approvals, ApprovalState, Ledger, Question, Run, already, new_owner
+from hub.errors import Conflict, HubError, Refused, Temporary
+from hub.ledger import Approval, Approvals, ApprovalState, Ledger, NewRun, Question, Run, already, new_owner
 from hub.perform import answers
 from hub.perform.envelope import Result
 from hub.perform.plan import Plan
-from hub.perform.written import kept_json, plan_hash, steps_of
+from hub.perform.written import plan_hash
 
 HUB = "hub"
+ASKED_AGAIN_S = 14_400.0
 
 
 @dataclass(frozen=True)
 class Approving:
-    """Decides runs. `replan` plans one again, `work` works one whose lease is ours, `show` answers one as it stands."""
+    """
+    Decides runs. `replan` plans one again, `written` gives what the journal is told of that, `work` works one whose
+    lease is ours, `show` answers one as it stands, `who` gives who asked as they may act by now.
+    """
 
     ledger: Ledger
     replan: Callable[[Run, Principal], Plan]
+    written: Callable[[Run, Plan, Principal], NewRun]
+    who: Callable[[str], Principal]
     work: Callable[[Run, str], Result]
     show: Callable[[Run], Result]
     opening: Callable[[Run], Result]
@@ -44,13 +50,18 @@ class Approving:
             raise Refused("four eyes: who asked for a run cannot approve it", code="own_run")
         if seen is not None and seen != approval.plan_hash:
             raise _changed(approval)
+        return self._granted(approval, asker, by=by.id)
+
+    def _granted(self, approval: Approval, asker: Principal, *, by: str, silence: bool = False) -> Result:
+        """Plan the run again, and do it where it is still the run that was asked about."""
         run = self.ledger.get(approval.run_id)
-        plan = self.replan(run, replace(asker, ceilings=()))
+        plan = self.replan(run, replace(asker, ceilings=()))  # what this run moves counts as moved already
         if plan.verdict.verdict == "deny":
             raise answers.refused(plan)
-        self._same_plan(approval, plan)
+        new = self.written(run, plan, asker)
+        self._same_plan(approval, new, plan_hash(plan))
         owner = new_owner()
-        self.approvals.grant(approval, by=by.id, owner=owner)
+        self.approvals.grant(approval, by=by, owner=owner, guarded=new.guarded, silence=silence)
         return self.work(self.ledger.get(run.id), owner)
 
     def deny(self, reference: str, by: Principal, *, reason: str | None = None) -> Result:
@@ -77,12 +88,21 @@ class Approving:
             return self.show(run)
         try:
             if approval.on_expiry == "allow":
-                owner = new_owner()
-                self.approvals.grant(approval, by=HUB, owner=owner, silence=True)
-                return self.work(self.ledger.get(run.id), owner)
+                return self._silent_yes(approval, run)
             return self._close(approval, "expired", _too_late(approval), by=HUB)
-        except Conflict:  # somebody decided at this very moment
+        except Conflict:  # somebody decided at this very moment, or is asked anew
             return self.show(self.ledger.get(run.id))
+
+    def _silent_yes(self, approval: Approval, run: Run) -> Result:
+        """Do what silence allows, if policy and the facts still do; what cannot be looked at now is looked at again."""
+        try:
+            return self._granted(approval, self.who(run.principal), by=HUB, silence=True)
+        except Temporary:
+            return self.show(run)
+        except HubError as exc:
+            if exc.error_code in ("plan_changed", "already_decided"):
+                raise
+            return self._close(approval, "expired", exc, by=HUB)
 
     def _decidable(self, reference: str, by: Principal) -> Approval:
         approval = self.approvals.find(reference)
@@ -96,20 +116,20 @@ class Approving:
             raise already(approval)
         return approval
 
-    def _same_plan(self, approval: Approval, plan: Plan) -> None:
-        found = plan_hash(plan)
-        if found == approval.plan_hash:
+    def _same_plan(self, approval: Approval, new: NewRun, found: str) -> None:
+        """Raise Conflict where the run, or who must be asked about it, is another by now; those are asked then."""
+        asked = new.question
+        stricter = asked is not None and (asked.group != approval.group or asked.four_eyes > approval.four_eyes)
+        if found == approval.plan_hash and not stricter:
             return
-        seconds = (plan.verdict.approval.expires_s if plan.verdict.approval else None) or 14_400.0
-        question = Question(
+        again = asked or Question(
             plan_hash=found,
-            group=plan.verdict.approval.group if plan.verdict.approval else approval.group,
-            expires_s=seconds,
-            on_expiry=approval.on_expiry,
+            group=approval.group,
+            expires_s=ASKED_AGAIN_S,
+            on_expiry="deny",
             four_eyes=approval.four_eyes,
         )
-        where = plan.steps[0].connection
-        self.approvals.renew(approval, question, plan=kept_json(plan), steps=steps_of(plan), connection=where)
+        self.approvals.renew(approval, replace(new, question=again))
         raise _changed(approval)
 
     def _close(self, approval: Approval, state: ApprovalState, error: HubError, *, by: str) -> Result:

@@ -113,7 +113,19 @@ class Performer:
     @property
     def approving(self) -> Approving:
         """The way to decide a run that waits for a person."""
-        return Approving(self.ledger, self._replanned, self._work, self._as_it_stands, self._opening)
+
+        def written(run: Run, plan: Plan, asker: Principal) -> NewRun:
+            return replace(new_run(plan, asked_of(run), asker, self.connections), id=run.id)
+
+        return Approving(
+            self.ledger,
+            replan=self._replanned,
+            written=written,
+            who=self.neighbours.who,
+            work=self._work,
+            show=self._as_it_stands,
+            opening=self._opening,
+        )
 
     @property
     def reversing(self) -> Reversing:
@@ -315,7 +327,7 @@ class Performer:
             answered.append(self._answer(run, plan))
             return answered[-1].status, answered[-1].as_json()
 
-        worker = Worker(self.ledger, owner, self.connections.open, self.in_flight)
+        worker = Worker(self.ledger, owner, self.connections.open, self.in_flight, plan.look_up_only)
         done = worker.work(run, action, closing)
         if not answered:
             answered.append(self._answer(run, plan))

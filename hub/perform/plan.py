@@ -178,7 +178,11 @@ class Planner:
 
 
 class Kept(msgspec.Struct, kw_only=True):
-    """What the journal keeps of a plan, beside its steps; the verdict is null until there is one."""
+    """
+    What the journal keeps of a plan, beside its steps; the verdict is null until there is one.
+
+    `look_up_only` marks a run that a restored ledger has as not let go: what became of it is looked up, no more.
+    """
 
     action: dict[str, Any]
     target: tuple[str, str] | None
@@ -186,6 +190,7 @@ class Kept(msgspec.Struct, kw_only=True):
     verdict: Verdict | None
     changes: list[Predicted] = []
     warnings: list[str] = []
+    look_up_only: bool = False
     skipped: list[Skipped] = []
 
 

@@ -43,16 +43,17 @@ class Work:
     step: Step
     call: Call
     in_flight: timedelta
+    look_up_only: bool = False
     closing: Closing | None = None
     finished: list[Outcome] = field(default_factory=list)
 
     def go(self) -> None:
         """Bring the step as far as it can come now."""
-        if self.step.state == "planned":
+        if self.step.state == "planned" and not self.look_up_only:
             self._send()
         elif self.step.state in ("sending", "unknown"):
             error = Unknown(f"{self.connection.name}: {self.action.name}: sent, and its answer was lost")
-            self._resolve(Doubtful(error, resend=not self._handed_over()), may_resend=True)
+            self._resolve(Doubtful(error, resend=not self._handed_over()), may_resend=not self.look_up_only)
 
     def _send(self, *, again: bool = False) -> None:
         self.step = self.ledger.begin(self.step, owner=self.owner, again=again)
@@ -126,6 +127,7 @@ class Worker:
     owner: str
     opener: Callable[[str], Connection]
     in_flight: timedelta
+    look_up_only: bool = False
 
     def work(self, run: Run, action: Action, closing: Closing) -> list[tuple[Connection, Outcome]]:
         """
@@ -154,7 +156,7 @@ class Worker:
     def _work(self, run: Run, acting: Action, step: Step, planned: Planned) -> Work:
         connection = self.opener(step.connection)
         call = call_for(connection, acting, planned, run_id=run.id, key=step.vendor_key)
-        return Work(self.ledger, self.owner, connection, acting, step, call, self.in_flight)
+        return Work(self.ledger, self.owner, connection, acting, step, call, self.in_flight, self.look_up_only)
 
     def _not_begun(self, step: Step, acting: Action, closing: Closing | None) -> Step:
         text = f"{step.connection}: {acting.name}: not begun, for the step before it did not succeed"

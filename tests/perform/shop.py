@@ -1,7 +1,7 @@
 """A shop with an imitation of its system, for the tests of actions: it can break in every way that matters."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -414,6 +414,11 @@ class Shop:
     @property
     def sandbox(self) -> ShopSandbox:
         return self.sandboxes["shop"]
+
+    def knows(self, *principals: Principal) -> None:
+        """Let the hub know these principals by their ids, as it knows the holders of its keys."""
+        who = {one.id: one for one in (OPERATOR, *principals)}
+        self.performer.neighbours = replace(self.performer.neighbours, who=lambda id: who[id])
 
     def effects(self, intent: str = "") -> int:
         return sum(len(sandbox.effects(intent)) for sandbox in self.sandboxes.values())

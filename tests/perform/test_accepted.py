@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -15,13 +14,6 @@ from tests.perform.shop import PLENTY, Shop, ShopConnector, opened
 AGENT = Principal("key_1", "agent", ("act:*",), (("EUR", 3000),))
 ASKS = {"needs_approval": {"group": "leads", "four_eyes": False}}
 HELD = {"rule": [{"name": "held", "action": "payment.refund", "verdict": ASKS}]}
-
-
-def known(shop: Shop, *principals: Principal) -> Shop:
-    """Let the hub know these principals, as it knows the holders of its keys."""
-    who = {one.id: one for one in (OPERATOR, *principals)}
-    shop.performer.neighbours = replace(shop.performer.neighbours, who=lambda id: who[id])
-    return shop
 
 
 def settled(shop: Shop, run_id: str | None) -> Result:
@@ -160,7 +152,7 @@ def test_the_same_twice_at_once_is_done_once(shop):
 
 
 def test_no_ceiling_is_passed_by_many_at_once(shop):
-    known(shop, AGENT)
+    shop.knows(AGENT)
     begun = [shop.refund(amount=f"{9 + n / 100:.2f} EUR", key=f"k{n}", wait_ms=0, who=AGENT).run_id for n in range(8)]
     found = [settled(shop, run_id) for run_id in begun]
     assert sum(one.status == "succeeded" for one in found) == 3

@@ -1,11 +1,14 @@
 """Runs that wait for a person: asked once, decided once, in time, by another, about the plan that was looked at."""
 
+import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from hub.access import OPERATOR, Principal
 from hub.errors import Conflict, NotFound, Refused
+from hub.ledger import freeze
 from hub.policy import Policy, parse_policy
 from tests.perform.shop import PLENTY, ShopConnector, opened
 
@@ -96,10 +99,94 @@ def test_the_worker_finds_what_nobody_answered(build):
 
 def test_silence_may_allow_what_is_harmless(build):
     shop = build(policy=held(expires="1s", on_expiry="allow", action="ticket.note"))
+    shop.knows(BOT)
     asked = shop.note(who=BOT)
     time.sleep(1.1)
     assert shop.performer.advance(asked.run_id).status == "succeeded"
     assert shop.effects() == 1
+
+
+@pytest.mark.parametrize("change", ["policy", "key"])
+def test_silence_allows_nothing_that_policy_or_the_asker_may_not_by_now(build, change):
+    shop = build(policy=held(expires="1s", on_expiry="allow", action="ticket.note"))
+    shop.knows(BOT)
+    asked = shop.note(who=BOT)
+    if change == "policy":
+        shop.performer.policy = parse_policy({"rule": [{"action": "ticket.note", "verdict": "deny"}]}, "p")
+    else:
+        shop.knows(Principal(BOT.id, "bot", ("read",)))
+    time.sleep(1.1)
+    done = shop.performer.advance(asked.run_id)
+    assert (done.status, done.error["code"]) == (
+        "denied",
+        "policy_denied" if change == "policy" else "missing_scope",
+    )
+    assert shop.effects() == 0
+
+
+def test_a_run_is_asked_about_anew_where_policy_wants_others_to_decide(shop):
+    asked = shop.refund(who=BOT)
+    rule = {"action": "payment.refund", "verdict": {"needs_approval": {"group": "directors"}}}
+    shop.performer.policy = parse_policy({"rule": [rule]}, "p")
+    with pytest.raises(Conflict) as caught:
+        approve(shop, asked.run_id)
+    assert caught.value.error_code == "plan_changed"
+    again = shop.performer.result(asked.run_id).approval
+    assert (again.group, again.plan_hash) == ("directors", asked.approval.plan_hash)
+    with pytest.raises(Refused):
+        approve(shop, asked.run_id)
+    assert shop.effects() == 0
+
+
+def test_what_is_asked_anew_shows_and_counts_the_new_amount(shop):
+    asked = shop.refund(who=BOT)
+    shop.sandbox.things["payments"]["pay-1"] |= {"refunded": 1000, "changed": "2026-11-03T10:00:00Z"}
+    with pytest.raises(Conflict):
+        approve(shop, asked.run_id)
+    assert shop.ledger.get(asked.run_id).amount_minor == 4000
+    assert shop.ledger.moved_today(BOT.id, "EUR") == 4000
+    poor = replace(BOT, ceilings=(("EUR", 4500),))
+    shop.sandbox.things["payments"]["pay-1"] |= {"refunded": 0, "changed": "2026-11-04T10:00:00Z"}
+    with pytest.raises(Refused) as caught:
+        approve(shop, asked.run_id, asker=poor)
+    assert caught.value.error_code == "daily_ceiling"
+    assert shop.ledger.get(asked.run_id).amount_minor == 4000
+    assert shop.effects() == 0
+
+
+def test_money_frozen_while_somebody_approves_stays_where_it_is(shop):
+    asked = shop.refund(who=BOT)
+    approving = shop.performer.approving
+
+    def replan(run, principal):
+        plan = approving.replan(run, principal)
+        freeze(shop.ledger.database, shop.ledger.audit, by="op", reason=None)
+        return plan
+
+    with pytest.raises(Refused) as caught:
+        replace(approving, replan=replan).approve(asked.run_id, LEAD, asker=BOT)
+    assert caught.value.error_code == "money_frozen"
+    assert (shop.performer.result(asked.run_id).status, shop.effects()) == ("needs_approval", 0)
+
+
+def test_of_many_who_decide_at_once_one_is_heard(shop):
+    asked = shop.refund(who=BOT)
+    said: list[str] = []
+
+    def decide(n):
+        try:
+            found = approve(shop, asked.run_id) if n % 2 else shop.performer.approving.deny(asked.run_id, LEAD)
+            said.append(found.status)
+        except Conflict as exc:
+            said.append(exc.error_code)
+
+    threads = [threading.Thread(target=decide, args=(n,)) for n in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    (heard,) = [word for word in said if word not in ("already_decided", "nothing_refundable")]
+    assert heard in ("succeeded", "denied")
+    assert shop.effects("refund") == (heard == "succeeded")
+    assert len(shop.sandbox.ledger) == shop.effects("refund")
 
 
 def test_a_plan_that_changed_asks_again(shop):

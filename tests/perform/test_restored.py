@@ -4,8 +4,11 @@ from datetime import timedelta
 
 import pytest
 
+from hub.access import OPERATOR
 from hub.app import backups
+from hub.errors import Conflict
 from hub.ledger import verify
+from hub.policy import parse_policy
 from tests.perform.shop import PLENTY, Shop, ShopConnector, opened
 
 
@@ -98,6 +101,58 @@ def test_a_run_that_was_never_sent_is_sent_once_after_it_was_looked_up(shop, con
     (run_id,) = report["open_runs"]
     assert again.performer.advance(run_id).status == "succeeded"
     assert shop.effects() == 1
+
+
+@pytest.fixture
+def waiting(build, config):
+    """A hub whose backup was taken while a refund waited for a person."""
+    ask = {"needs_approval": {"group": "leads", "four_eyes": False}}
+    shop = build(policy=parse_policy({"rule": [{"action": "payment.refund", "verdict": ask}]}, "p"))
+    run_id = shop.refund().run_id
+    backups.backup(config, config.parent / "copy")
+    return shop, run_id
+
+
+def test_a_run_approved_after_the_copy_is_found_and_not_asked_about_again(waiting, config, stop):
+    shop, run_id = waiting
+    assert shop.performer.approving.approve(run_id, OPERATOR, asker=OPERATOR).status == "succeeded"
+    _, again = restored(shop, config)
+    stop(again)
+    assert again.performer.advance(run_id).status == "succeeded"
+    assert shop.effects() == 1
+    with pytest.raises(Conflict):
+        again.performer.approving.approve(run_id, OPERATOR, asker=OPERATOR)
+
+
+def test_a_run_nobody_had_approved_is_not_sent_after_a_restore(waiting, config, stop):
+    shop, run_id = waiting
+    _, again = restored(shop, config)
+    stop(again)
+    result = again.performer.advance(run_id)
+    assert (result.status, result.error["retryable"]) == ("failed", True)
+    assert shop.sandbox.ledger == []
+    assert again.refund(key="k2").status == "succeeded"  # the rules of the hub that was put back allow it
+
+
+def test_a_run_that_was_only_accepted_is_left_to_a_person(shop, config, stop):
+    class Nobody:
+        def submit(self, *_):
+            raise Lost
+
+        def shutdown(self, **_): ...
+
+    shop.performer._pool = Nobody()
+    with pytest.raises(Lost):
+        shop.refund(wait_ms=0)
+    (run,) = shop.ledger.runs()
+    backups.backup(config, config.parent / "copy")
+    report, again = restored(shop, config)
+    stop(again)
+    assert report["open_runs"] == [run.id]
+    result = again.performer.advance(run.id)
+    assert (result.status, result.error["code"]) == ("needs_attention", "unknown")
+    assert "put back" in result.error["human_message"]
+    assert shop.sandbox.ledger == []
 
 
 def test_what_may_still_be_under_way_is_not_sent_again(shop, config, monkeypatch, stop):
