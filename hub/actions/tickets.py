@@ -210,7 +210,7 @@ class TicketTag(Action):
 
 
 class TicketEscalate(Action):
-    """Raise a ticket's priority, and tell staff why in an internal note."""
+    """Raise a ticket's priority, mark it as escalated where a system knows that, and tell staff why in a note."""
 
     name = "ticket.escalate"
     title = "Escalate a ticket"
@@ -223,7 +223,8 @@ class TicketEscalate(Action):
     reason: Text
 
     def changes(self) -> dict[str, dict[str, Any]]:
-        return {"ticket": {"priority": self.level}, "message": {"body_text": self.reason, "visibility": "internal"}}
+        ticket = {"priority": self.level, "is_escalated": True}
+        return {"ticket": ticket, "message": {"body_text": self.reason, "visibility": "internal"}}
 
 
 class AgentHandoff(Action):

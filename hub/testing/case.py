@@ -116,8 +116,18 @@ class Case:
         return Target(self.connection.name, table, stream, kind, remote_id, hub_id, bodies[table, remote_id])
 
     def actions(self) -> list[type[Action]]:
-        """Give the catalogue's actions that this connection can do."""
-        return [action for action in CATALOGUE if self.connection.can(action.name)]
+        """Give the catalogue's actions that this connection can do, and of which its mapping can say something."""
+        return [action for action in CATALOGUE if self.connection.can(action.name) and self._can_say(action)]
+
+    def _can_say(self, action: type[Action]) -> bool:
+        given = dict(self.samples[action.name])
+        if action.on is not None:
+            given[action.on.field] = "any"
+        wanted = action.model_validate(given).changes()
+        main = next(iter(wanted), None)
+        return (
+            main is None or action.name in self.mapping.actions or bool(self.writable(main, wanted[main], self.mapping))
+        )
 
     def call(
         self, action: type[Action], key: str = "hub-test-1", mapping: CompiledMapping | None = None
@@ -127,7 +137,7 @@ class Case:
         given = dict(self.samples[action.name])
         target = None
         if action.on is not None:
-            target = self.target(action.on.kind, prefer=_PREFER.get(action.on.kind))
+            target = self.target(action.on.kind, prefer=_PREFER.get(action.name, _PREFER.get(action.on.kind)))
             given[action.on.field] = target.remote_id
         if action.name == "payment.refund" and target is not None:
             given["amount"] = {**given["amount"], "currency": target.data["amount"]["currency"]}
@@ -165,6 +175,8 @@ def _fits(body: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 _PREFER: dict[str, dict[str, Any]] = {
+    "order.cancel": {"status": "draft"},
+    "payment.void_authorization": {"status": "authorized"},
     "payment": {"status": "succeeded", "disputed": False},
     "ticket": {"status": "open"},
     "order": {"status": "open", "fulfillment_status": "unfulfilled"},

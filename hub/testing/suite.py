@@ -17,13 +17,17 @@ class ConnectorSuite:
 
     Set `connector`. `wrong_credentials` are settings the vendor refuses (None: the system has none). `edit` proves
     that a user's edit of the mapping's write side changes the request: (text of the mapping, its replacement, action
-    class, word that must be in the request). `private_messages` gives ids the sandbox knows to be internal.
+    class, word that must be in the request). `renamed` names fields of the mapping that a request must call otherwise
+    ({"email": "value"}). `decisive` matches, for an action of several requests, the one after which it has happened
+    ({"customer.change_email": "/make_primary"}). `private_messages` gives ids the sandbox knows to be internal.
     `http = False` leaves out what only makes sense for a vendor behind HTTP.
     """
 
     connector: ClassVar[type[Connector]]
     wrong_credentials: ClassVar[dict[str, Any] | None] = None
     edit: ClassVar[tuple[str, str, Any, str] | None] = None
+    renamed: ClassVar[dict[str, str]] = {}
+    decisive: ClassVar[dict[str, str]] = {}
     samples: ClassVar[dict[str, dict[str, Any]]] = {}
     customers: ClassVar[int] = 40
     http: ClassVar[bool] = True
@@ -82,7 +86,7 @@ class ConnectorSuite:
             checks.stops_at_a_page_that_is_none(fresh)
 
     def test_requests_carry_the_mappings_words(self, case: Case) -> None:
-        checks.sends_the_mappings_words(case)
+        checks.sends_the_mappings_words(case, self.renamed)
 
     def test_an_edited_mapping_changes_the_request(self, case: Case) -> None:
         if self.edit is not None:
@@ -94,7 +98,7 @@ class ConnectorSuite:
 
     def test_a_lost_answer_is_never_called_absent(self, fresh: Case) -> None:
         if self.http:
-            checks.settles_a_lost_answer(fresh)
+            checks.settles_a_lost_answer(fresh, self.decisive)
 
     def test_a_write_that_broke_off_is_never_called_failed(self, fresh: Case) -> None:
         if self.http:

@@ -23,6 +23,7 @@ from hub_salesforce.sandbox.fill import one, stamp
 class TestSalesforce(ConnectorSuite):
     connector = SalesforceConnector
     wrong_credentials: ClassVar = {"session_id": "00DHb000000000A!stolen"}
+    samples: ClassVar = {"ticket.assign": {"assignee": one("User", 2)}}  # a case has one owner
     edit: ClassVar = ('pending = "Waiting on Customer"', 'pending = "Escalated"', TicketSetStatus, "Escalated")
 
     def private_messages(self, case: Case) -> list[str]:

@@ -69,7 +69,7 @@ EVIDENCE: dict[str, str] = {
     "update and delete: 204": "UNPROVEN",
     "composite answer": "recording salesforce-cumulusci (reads); all-or-none writes UNPROVEN",
     "412 on If-Unmodified-Since": "UNPROVEN",
-    "Case and CaseComment writes": "UNPROVEN",
+    "Case, CaseComment, Contact and Order writes": "UNPROVEN",
     "OAuth token answer and its error": "recording salesforce-restforce (trimmed)",
     "SOAP log-in": "what simple-salesforce 1.12.10 sends and reads; the rest UNPROVEN",
     "client credentials, JWT bearer": "what simple-salesforce 1.12.10 sends and reads; the rest UNPROVEN",

@@ -16,7 +16,7 @@ import pytest
 from hub import Invalid, NotFound, PaymentRefund, Temporary, Unauthorized
 from hub.mapping import check
 from hub.sandbox import World
-from hub.testing import Case, ConnectorSuite, case_for
+from hub.testing import SAMPLES, Case, ConnectorSuite, case_for
 from hub_stripe.connector import StripeConnector
 from hub_stripe.pulling import Cursor
 from hub_stripe.sandbox import StripeSandbox
@@ -34,6 +34,7 @@ class TestStripe(ConnectorSuite):
         PaymentRefund,
         "asked_by_buyer",
     )
+    samples = {"customer.update_address": {**SAMPLES["customer.update_address"], "kind": "billing"}}
 
 
 @pytest.fixture(scope="module")

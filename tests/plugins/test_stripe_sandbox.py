@@ -36,6 +36,7 @@ ANSWERS = (
     ("400 `parameter_invalid_integer`", "recordings: `POST /v1/payment_intents`"),
     ("400 of a refund: message, `charge_already_refunded`, `charge_disputed`", "UNPROVEN (codes: SDK type)"),
     ("400 of a refund above what is left: message, no code", "UNPROVEN"),
+    ("400 of a release: message, `payment_intent_unexpected_state`", "UNPROVEN (code: SDK type)"),
     ("400 `idempotency_error`, `Idempotent-Replayed: true`, stored 500", "UNPROVEN (Stripe's documentation)"),
     ("409 `idempotency_key_in_use`, 403, 429", "UNPROVEN (Stripe's documentation)"),
     ("list envelope: `object`, `data`, `has_more`, `url`", "recordings: lists inside objects"),

@@ -14,6 +14,8 @@ class TestZendesk(ConnectorSuite):
         TicketReply,
         "html_body",
     )
+    renamed = {"email": "value"}  # an address is an identity of the user, with a value
+    decisive = {"customer.change_email": "/make_primary"}
 
     def private_messages(self, case: Case) -> list[str]:
         rows = (row for comments in case.sandbox.state.comments.values() for row in comments.values())

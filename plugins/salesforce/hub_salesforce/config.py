@@ -52,6 +52,9 @@ class SalesforceConfig(ConnectorConfig):
     external_id_field: str = Field(
         "Hub_Key__c", pattern=_API_NAME, description="unique external-id field of Case that ticket.create upserts by"
     )
+    contact_external_id_field: str = Field(
+        "Hub_External_Id__c", pattern=_API_NAME, description="the same of Contact, which customer.create upserts by"
+    )
     default_currency: str | None = Field(
         None, pattern=r"^[A-Z]{3}$", description="currency of an org without multi-currency", examples=["EUR"]
     )

@@ -13,16 +13,22 @@ from hub import (
     CannotTell,
     Checked,
     Connector,
+    CustomerChangeEmail,
+    CustomerCreate,
     CustomerLookup,
     CustomerUpdate,
+    CustomerUpdateAddress,
     Field,
     Found,
     Limit,
+    OrderCancel,
     OrderUpdateShippingAddress,
     Outcome,
     Page,
     Stream,
+    TicketAssign,
     TicketCreate,
+    TicketEscalate,
     TicketNote,
     TicketReply,
     TicketSetStatus,
@@ -31,7 +37,7 @@ from hub import (
     find,
     pull,
 )
-from hub_salesforce import cases, records
+from hub_salesforce import cases, people, records
 from hub_salesforce.client import Client, valid_id
 from hub_salesforce.config import SalesforceConfig
 from hub_salesforce.pages import Reader
@@ -114,14 +120,40 @@ class SalesforceConnector(Connector):
         """Look for contacts by e-mail, phone, case or order number; the hub fetches what is found."""
         return records.lookup(self.org, call)
 
+    @act(CustomerCreate, idempotency="upsert")
+    def create_contact(self, action: Action, call: Call) -> Outcome:
+        """Make a contact under its own number, or under the run's key."""
+        return people.create(self.org, call)
+
+    @find(CustomerCreate)
+    def find_contact(self, action: Action, call: Call) -> Found | Absent | CannotTell:
+        """Look for the contact by that number."""
+        return people.find_created(self.org, call)
+
+    @act(OrderCancel, idempotency="set")
+    def cancel(self, action: Action, call: Call) -> Outcome:
+        """Cancel an order that is a draft still."""
+        return records.cancel(self.org, call)
+
+    @act(TicketAssign, idempotency="set")
+    def assign(self, action: Action, call: Call) -> Outcome:
+        """Give a case to a user or a queue."""
+        return records.assign(self.org, call)
+
     @act(CustomerUpdate, idempotency="set")
+    @act(CustomerUpdateAddress, idempotency="set")
+    @act(CustomerChangeEmail, idempotency="set")
     @act(TicketSetStatus, idempotency="set")
     @act(OrderUpdateShippingAddress, idempotency="set")
     def update(self, action: Action, call: Call) -> Outcome:
         """Set fields of the target's own record to the given values."""
         return records.update(self.org, call)
 
+    @find(OrderCancel)
+    @find(TicketAssign)
     @find(CustomerUpdate)
+    @find(CustomerUpdateAddress)
+    @find(CustomerChangeEmail)
     @find(TicketSetStatus)
     @find(OrderUpdateShippingAddress)
     def find_update(self, action: Action, call: Call) -> Found | Absent | CannotTell:
@@ -148,12 +180,18 @@ class SalesforceConnector(Connector):
         """Add a comment that only staff can read."""
         return cases.comment(self.org, call, public=False)
 
+    @act(TicketEscalate, idempotency="marker")
+    def escalate(self, action: Action, call: Call) -> Outcome:
+        """Raise the case's priority, mark it as escalated, and say why to staff, all or nothing."""
+        return cases.comment(self.org, call, public=False)
+
     @find(TicketReply)
     def find_reply(self, action: Action, call: Call) -> Found | Absent | CannotTell:
         """Look for the one comment with this text by this user; comments hold no key, so none proves nothing."""
         return cases.find_comment(self.org, call, public=True)
 
     @find(TicketNote)
+    @find(TicketEscalate)
     def find_note(self, action: Action, call: Call) -> Found | Absent | CannotTell:
         """Look for the one note with this text by this user."""
         return cases.find_comment(self.org, call, public=False)

@@ -26,6 +26,28 @@ def update(org: Org, call: Call) -> Outcome:
     return updated(target.stream, target.remote_id, now, body)
 
 
+def cancel(org: Org, call: Call) -> Outcome:
+    """Cancel an order that is a draft still. Raises Conflict for any other, Unsupported for a word about stock."""
+    target = target_of(call)
+    if call.input.get("restock") is not None:
+        raise Unsupported("Salesforce: an order knows no stock; leave restock out", field_path="input.restock")
+    known = [name for name in ("Status", "StatusCode") if name in org.schema.get(target.stream).columns]
+    now = current(org, target.stream, target.remote_id, columns=tuple(known))
+    if "Draft" not in (now.get("StatusCode"), now.get("Status")):
+        text = f"Salesforce: the order is {now.get('Status')}; only a draft is cancelled here"
+        raise Conflict(text, code="order_not_changeable", reason=str(now.get("Status")))
+    return update(org, call)
+
+
+def assign(org: Org, call: Call) -> Outcome:
+    """Give a case to a user or to a queue: it has one owner. Raises Invalid for both, and for what is no id."""
+    if call.input.get("assignee") and call.input.get("group"):
+        raise Invalid("Salesforce: a case has one owner, a user or a queue; give one", field_path="input.group")
+    for value in call.fields.values():
+        valid_id(str(value))
+    return update(org, call)
+
+
 def find_update(org: Org, call: Call) -> Found | Absent | CannotTell:
     """Compare the record with what was to be set. Setting it again is harmless, so a difference is Absent."""
     target = target_of(call)

@@ -109,7 +109,8 @@ def granted(customer: str, made: Thing) -> Outcome:
 def _cancel(action: SubscriptionCancel) -> dict[str, Any]:
     details = {"comment": action.reason, **({"feedback": action.feedback} if action.feedback else {})}
     if action.when == "now":
-        return {"cancellation_details": details}
+        unused = {"prorate": True, "invoice_now": True} if action.refund_unused else {}
+        return {**unused, "cancellation_details": details}
     when: dict[str, Any] = {"cancel_at_period_end": True}
     if action.at is not None:
         when = {"cancel_at": int(action.at.timestamp())}

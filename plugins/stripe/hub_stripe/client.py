@@ -156,6 +156,11 @@ _BY_CODE: dict[str, tuple[type[HubError], str, str]] = {
     "charge_disputed": (Refused, "charge_disputed", "the payment is disputed; answer the dispute instead"),
     "refund_disputed_payment": (Refused, "charge_disputed", "the payment is disputed; answer the dispute instead"),
     "charge_not_refundable": (Refused, "charge_not_refundable", "Stripe does not allow a refund of this payment"),
+    "payment_intent_unexpected_state": (
+        Conflict,
+        "payment_not_authorized",
+        "the payment is in a state in which this cannot be done",
+    ),
     "amount_too_large": (Invalid, "amount_exceeds_refundable", "the amount is above what is left to refund"),
     "lock_timeout": (Temporary, "temporary", "another request was changing the same object"),
     "idempotency_key_in_use": (Unknown, "unknown", "the first request with this key is still being worked on"),

@@ -11,12 +11,16 @@ from hub import (
     Absent,
     Action,
     Call,
+    CannotTell,
     Change,
     Checked,
     Connector,
     CreditGrant,
+    CustomerChangeEmail,
+    CustomerCreate,
     CustomerLookup,
     CustomerUpdate,
+    CustomerUpdateAddress,
     Effect,
     Field,
     Found,
@@ -26,6 +30,7 @@ from hub import (
     Outcome,
     Page,
     PaymentRefund,
+    PaymentVoidAuthorization,
     Stream,
     SubscriptionCancel,
     SubscriptionChangePlan,
@@ -41,7 +46,7 @@ from hub import (
     pull,
     webhook,
 )
-from hub_stripe import actions, billing, events
+from hub_stripe import actions, billing, customers, events
 from hub_stripe.client import HOST, Client, StripeConfig, decode
 from hub_stripe.describing import described
 from hub_stripe.objects import Objects, checked
@@ -121,11 +126,35 @@ class StripeConnector(Connector):
             answer=[{"stream": "customers", "remote_id": one.id} for one in found],
         )
 
+    @act(CustomerCreate, idempotency="native")
+    def create_customer(self, action: Action, call: Call) -> Outcome:
+        """Make a customer, marked with the run."""
+        params = customers.new(call)
+        with self.client.writing("POST /v1/customers"):
+            made = self.client.sdk.v1.customers.create(params, options={"idempotency_key": call.key}).to_dict()
+        return customers.created(made, call)
+
+    @find(CustomerCreate)
+    def find_created(self, action: Action, call: Call) -> Found | Absent | CannotTell:
+        """Look for the run's mark among the customers with this e-mail: that list is exact and current."""
+        email = call.fields.get("email")
+        if not isinstance(email, str):
+            return CannotTell(
+                "only customers with an e-mail are listed without delay; the same key answers for certain"
+            )
+        for one in self._listed("/v1/customers", [("email", email)]):
+            if (one.get("metadata") or {}).get(actions.MARK) == call.run_id:
+                return Found(customers.created(one, call))
+        return Absent()
+
     @act(CustomerUpdate, idempotency="native")
+    @act(CustomerUpdateAddress, idempotency="native")
+    @act(CustomerChangeEmail, idempotency="native")
     def update_customer(self, action: Action, call: Call) -> Outcome:
         """Change a customer; the values before are read first, so that the change can be undone."""
         one = _target(call, "customer_ref", "cus")
-        params, before = actions.customer_params(call.fields), self._customer(one)
+        wanted, before = actions.customer_params(call.fields), self._customer(one)
+        params = customers.with_name(wanted, before)
         with self.client.writing("POST /v1/customers/{id}"):
             after = self.client.sdk.v1.customers.update(one, params, options={"idempotency_key": call.key}).to_dict()
         effect = Effect(
@@ -134,6 +163,8 @@ class StripeConnector(Connector):
         return Outcome([effect], [("customers", one)])
 
     @find(CustomerUpdate)
+    @find(CustomerUpdateAddress)
+    @find(CustomerChangeEmail)
     def find_update(self, action: Action, call: Call) -> Found | Absent:
         """Compare the customer with what was to be set: a stored server error would be answered for a day."""
         one = _target(call, "customer_ref", "cus")
@@ -167,6 +198,29 @@ class StripeConnector(Connector):
             if (one.get("metadata") or {}).get(actions.MARK) == call.run_id:
                 return Found(_refunded(intent, one))
         return Absent()
+
+    @act(PaymentVoidAuthorization, idempotency="native")
+    def release(self, action: Action, call: Call) -> Outcome:
+        """Cancel a payment intent that holds money it has not taken."""
+        intent = _target(call, "payment_ref", "pi")
+        before = self._intent(intent)
+        customers.releasable(before)
+        with self.client.writing("POST /v1/payment_intents/{id}/cancel"):
+            after = self.client.sdk.v1.payment_intents.cancel(
+                intent, {"cancellation_reason": "requested_by_customer"}, options={"idempotency_key": call.key}
+            ).to_dict()
+        return customers.released(before, after)
+
+    @find(PaymentVoidAuthorization)
+    def find_release(self, action: Action, call: Call) -> Found | Absent:
+        """Look whether the payment intent is canceled: it can be so only once."""
+        now = self._intent(_target(call, "payment_ref", "pi"))
+        return Found(customers.released(None, now)) if now.get("status") == "canceled" else Absent()
+
+    def _intent(self, one: str) -> dict[str, Any]:
+        path = "/v1/payment_intents/{id}"
+        found: dict[str, Any] = decode(self.client.get(f"/v1/payment_intents/{one}", what=path).body, dict, path)
+        return found
 
     @act(SubscriptionCancel, idempotency="native")
     @act(SubscriptionUncancel, idempotency="native")

@@ -14,8 +14,11 @@ from hub import (
     Change,
     Checked,
     Connector,
+    CustomerChangeEmail,
+    CustomerCreate,
     CustomerLookup,
     CustomerUpdate,
+    CustomerUpdateAddress,
     Field,
     Found,
     Limit,
@@ -38,7 +41,7 @@ from hub import (
     pull,
     webhook,
 )
-from hub_zendesk import events, exports, fields, lookup, writes
+from hub_zendesk import events, exports, fields, lookup, people, writes
 from hub_zendesk.client import Client, ZendeskConfig, decode
 from hub_zendesk.comments import Comments
 from hub_zendesk.cursors import parse
@@ -131,11 +134,29 @@ class ZendeskConnector(Connector):
     def look_up(self, action: CustomerLookup, call: Call) -> Outcome:
         return lookup.look_up(self.client, action)
 
+    @act(CustomerCreate, idempotency="upsert")
+    def create_customer(self, action: Action, call: Call) -> Outcome:
+        return people.create(self.client, call)
+
+    @find(CustomerCreate)
+    def find_created_customer(self, action: Action, call: Call) -> Found | Absent:
+        return people.find_created(self.client, call)
+
+    @act(CustomerChangeEmail, idempotency="set")
+    def change_email(self, action: Action, call: Call) -> Outcome:
+        return people.change_email(self.client, call)
+
+    @find(CustomerChangeEmail)
+    def find_changed_email(self, action: Action, call: Call) -> Found | Absent:
+        return people.find_email(self.client, call)
+
     @act(CustomerUpdate, idempotency="set")
+    @act(CustomerUpdateAddress, idempotency="set")
     def update_customer(self, action: Action, call: Call) -> Outcome:
         return writes.update_user(self.client, call)
 
     @find(CustomerUpdate)
+    @find(CustomerUpdateAddress)
     def find_customer_update(self, action: Action, call: Call) -> Found | Absent:
         return writes.find_user_update(self.client, call)
 

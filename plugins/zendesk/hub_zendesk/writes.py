@@ -135,13 +135,18 @@ def create(client: Client, call: Call) -> Outcome:
 def update_user(client: Client, call: Call) -> Outcome:
     """Set fields of a user; what changed is told from the user before and after."""
     user_id = target_id(call)
-    before = decode(client.get(f"/users/{user_id}.json"), _OneUser, "/api/v2/users/{id}").user
-    expected = call.expected_version
-    if expected is not None and not _same_version(before.get("updated_at"), expected):
-        raise Conflict("zendesk: the user changed since it was read", code="version_conflict")
+    before = read_user(client, user_id, call.expected_version)
     wanted = dict(call.parts.get("customer") or call.fields)
     answer = client.write("PUT", f"/users/{user_id}.json", {"user": wanted})
     return _user_outcome(user_id, wanted, before, answer.get("user", {}))
+
+
+def read_user(client: Client, user_id: str, expected: str | None = None) -> dict[str, Any]:
+    """Read a user as it is now. Raises Conflict where that is not the expected version."""
+    found: dict[str, Any] = decode(client.get(f"/users/{user_id}.json"), _OneUser, "/api/v2/users/{id}").user
+    if expected is not None and not _same_version(found.get("updated_at"), expected):
+        raise Conflict("zendesk: the user changed since it was read", code="version_conflict")
+    return found
 
 
 def find_update(client: Client, call: Call) -> Found | Absent | CannotTell:
@@ -157,9 +162,9 @@ def find_update(client: Client, call: Call) -> Found | Absent | CannotTell:
 def find_user_update(client: Client, call: Call) -> Found | Absent:
     """Compare the user with what was to be set; setting it again would change nothing else."""
     user_id = target_id(call)
-    now = decode(client.get(f"/users/{user_id}.json"), _OneUser, "/api/v2/users/{id}").user
+    now = read_user(client, user_id)
     wanted = dict(call.parts.get("customer") or call.fields)
-    if any(not _holds(now.get(name), value) for name, value in wanted.items()):
+    if any(not holds(now.get(name), value) for name, value in wanted.items()):
         return Absent()
     known = dict.fromkeys(wanted)
     return Found(_user_outcome(user_id, wanted, known, now))
@@ -281,7 +286,8 @@ def _user_outcome(
     return Outcome([effect], [("users", user_id)])
 
 
-def _holds(now: Any, wanted: Any) -> bool:
+def holds(now: Any, wanted: Any) -> bool:
+    """Say whether a field has what was to be written; of an object what is not named does not matter."""
     if isinstance(wanted, dict) and isinstance(now, dict):
-        return all(_holds(now.get(name), value) for name, value in wanted.items())
+        return all(holds(now.get(name), value) for name, value in wanted.items())
     return bool(now == wanted)

@@ -139,6 +139,19 @@ class StripeSandbox(Sandbox):
     def update_customer(self, request: Request) -> Any:
         return self._once(request, lambda: self._update(request))
 
+    @route("POST", r"/v1/payment_intents/(?P<id>[^/]+)/cancel")
+    def release(self, request: Request) -> Any:
+        def run() -> Response:
+            params = billing.params_of(request)
+            forms.only(params, "cancellation_reason", "expand")
+            intent = self.state.get("payment_intents", request.args["id"], param="intent")
+            billing.release(intent, str(params.get("cancellation_reason") or ""), int(self.state.clock()))
+            self.state.happened("payment_intent.canceled", intent)
+            request.effect(f"release {intent['id']}", id=intent["id"])
+            return Response(self._shown(intent, request, []))
+
+        return self._once(request, run)
+
     @route("DELETE", r"/v1/customers/(?P<id>[^/]+)")
     def delete_customer(self, request: Request) -> Any:
         def run() -> Response:

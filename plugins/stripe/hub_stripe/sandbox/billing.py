@@ -101,3 +101,13 @@ def _price(state: State, asked: str) -> str:
     if asked not in known | {OTHER_PRICE}:
         raise missing("price", asked, "items[0][price]", 400)
     return asked
+
+
+def release(intent: Thing, reason: str, now: int) -> None:
+    """Cancel a payment intent that has not taken its money. Raises Refusal for one that has, or that is over."""
+    if intent["status"] in ("succeeded", "canceled"):
+        words = f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}."
+        raise Refusal(400, words, code="payment_intent_unexpected_state")
+    if reason:
+        forms.one_of(reason, "cancellation_reason", "abandoned", "duplicate", "fraudulent", "requested_by_customer")
+    intent |= {"status": "canceled", "canceled_at": now, "cancellation_reason": reason or None, "amount_capturable": 0}

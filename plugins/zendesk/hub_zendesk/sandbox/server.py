@@ -168,6 +168,46 @@ class ZendeskSandbox(Sandbox):
             return self.not_found(request)
         return listed(request, "identities", shapes.identities(one, self.state.addresses(one)))
 
+    @route("POST", r"/api/v2/users/(?P<id>\d+)/identities(\.json)?")
+    def add_identity(self, request: Request) -> Any:
+        one, wanted = int(request.args["id"]), self._wanted(request, "identity")
+        if self._row("users", one) is None:
+            return self.not_found(request)
+        address = str(wanted.get("value") or "").lower()
+        if wanted.get("type") != "email" or "@" not in address or self.state.holder(address) is not None:
+            details = {"value": [{"description": "Value is invalid or taken", "error": "DuplicateValue"}]}
+            return refusal(422, "RecordInvalid", "Record validation errors", details=details)
+        self.state.identities.setdefault(one, []).append(address)
+        request.effect(f"identity of user {one}")
+        made = shapes.identities(one, self.state.addresses(one))[-1]
+        return Response({"identity": {**made, "verified": False}}, 201)
+
+    @route("PUT", r"/api/v2/users/(?P<id>\d+)/identities/(?P<identity>\d+)/make_primary(\.json)?")
+    def make_primary(self, request: Request) -> Any:
+        one, identity = int(request.args["id"]), int(request.args["identity"])
+        known = [] if self._row("users", one) is None else shapes.identities(one, self.state.addresses(one))
+        meant = next((row["value"] for row in known if row["id"] == identity), None)
+        if meant is None:
+            return self.not_found(request)
+        self.state.make_primary(one, meant)
+        request.effect(f"primary of user {one}")
+        return listed(request, "identities", shapes.identities(one, self.state.addresses(one)))
+
+    @route("POST", r"/api/v2/users/create_or_update(\.json)?")
+    def create_or_update_user(self, request: Request) -> Any:
+        wanted = self._wanted(request, "user")
+        number, email = str(wanted.get("external_id") or "").lower(), str(wanted.get("email") or "").lower()
+        if not wanted.get("name"):
+            details = {"name": [{"description": "Name: is too short", "error": "BlankValue"}]}
+            return refusal(422, "RecordInvalid", "Record validation errors", details=details)
+        users = self.state.users.values()
+        known = next((u for u in users if number and str(u["external_id"] or "").lower() == number), None)
+        if known is None and email and (holder := self.state.holder(email)) is not None:
+            known = self.state.users[holder]
+        user, new = self.state.put_user(wanted, known)
+        request.effect(f"{'create' if new else 'update'} user {user['id']}", fields=sorted(wanted))
+        return Response({"user": user}, 201 if new else 200)
+
     @route("GET", r"/api/v2/users/(?P<id>\d+)/tickets/requested(\.json)?")
     def requested(self, request: Request) -> Response:
         rows = [t for t in self.state.tickets.values() if t["requester_id"] == int(request.args["id"])]

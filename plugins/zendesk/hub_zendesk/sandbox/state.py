@@ -72,6 +72,29 @@ class State:
         self._next += 256
         return self._next
 
+    def holder(self, address: str) -> int | None:
+        """Name the user who has an address, as the first or as another one."""
+        return next((one for one in self.users if address in (a.lower() for a in self.addresses(one))), None)
+
+    def make_primary(self, one: int, address: str) -> None:
+        """Make one of a user's addresses the first; the one that was it stays."""
+        user, others = self.users[one], self.identities.setdefault(one, [])
+        if user["email"] != address:
+            others[:] = [*(a for a in others if a != address), *([user["email"]] if user["email"] else [])]
+            user |= {"email": address, "updated_at": self.tick()}
+            self.happened("user", "details_changed", user)
+
+    def put_user(self, wanted: Mapping[str, Any], known: Record | None) -> tuple[Record, bool]:
+        """Make an end-user, or change the one that is known; say which it was."""
+        at, new = self.tick(), known is None
+        if known is None:
+            one = max(self.users) + 128
+            known = self.users[one] = shapes.user(one, str(wanted["name"]), None, at)
+        known |= {k: v for k, v in wanted.items() if k in known and k not in ("id", "url", "role")}
+        known["updated_at"] = at
+        self.happened("user", "created" if new else "details_changed", known)
+        return known, new
+
     def happened(self, noun: str, what: str, record: Record) -> None:
         """Note an event about a record as it is now."""
         self.events.append(hooks.event(len(self.events), noun, what, record, shapes.stamp(self.now)))
