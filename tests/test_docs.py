@@ -10,6 +10,7 @@ import pytest
 from hub import hookspecs
 from hub.connections import load_sandbox
 from hub.mapping import check
+from hub.plugins import discover
 from hub.testing import case_for
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +38,13 @@ def test_every_hook_says_what_it_is_for():
 def test_links_to_files_of_the_project_lead_somewhere(page):
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("name", ["salesforce", "stripe", "zendesk"])
+def test_the_readme_of_a_connector_names_every_action_it_can_do(name):
+    page = (ROOT / "plugins" / name / "README.md").read_text()
+    marks = [mark.name for mark in discover().connectors[name].marks if mark.role == "act"]
+    assert [one for one in marks if f"`{one}`" not in page and f"`{one.partition('.')[2]}`" not in page] == []
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda p: str(p.relative_to(ROOT)))

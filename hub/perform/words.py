@@ -105,6 +105,7 @@ def words_for(connection: Connection, action: Action, target: Target | None, *, 
     Raises MappingError where the vendor has no word for a value, Unsupported where visibility cannot be said.
     """
     if action.name in connection.mapping.actions:
+        _same_sort(connection, action, target)
         context = _context(action, target)
         _verb(connection, action, context, run={"id": "run_0", "key": "hub-run_0"})  # what cannot be filled fails here
         return Words(context=context)
@@ -163,6 +164,17 @@ def _only_a_remark(connection: Connection, table: str, name: str) -> bool:
     """Say whether a field may be left out where a mapping does not write it: why money was given back."""
     known = connection.mapping.tables.get(table)
     return known is not None and name == _REMARKS.get(known.kind) and name not in known.writable
+
+
+def _same_sort(connection: Connection, action: Action, target: Target | None) -> None:
+    """Raise Unsupported where a verb would put an address in the place of one of another sort."""
+    for name, value in action.changes().get(target.kind, {}).items() if target is not None else ():
+        if target is None or not isinstance(value, Mapping) or "type" not in value:
+            continue
+        kept = (target.data.get(name) or {}).get("type")
+        if connection.mapping.tables[target.table].entry(name) is None or kept not in (None, value["type"]):
+            text = f"{connection.name}: keeps no {value['type']} address of a {target.kind}"
+            raise Unsupported(text, field_path=name)
 
 
 def _address(

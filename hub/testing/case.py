@@ -147,11 +147,11 @@ class Case:
             for kind, fields in made.changes().items()
             if (wanted := self.writable(kind, fields, mapping))
         }
-        verb = None
+        verb, whole = None, made.model_dump(mode="json", by_alias=True)
         if action.name in mapping.actions and target is not None:
             run = {"id": "run_test", "key": key}
             verb = mapping.bind(
-                action.name, {target.kind: {**target.data, "remote_id": target.remote_id}, **given, "run": run}
+                action.name, {target.kind: {**target.data, "remote_id": target.remote_id}, **whole, "run": run}
             )
         fields = next(iter(parts.values()), {})
         return made, Call("run_test", key, target, fields, parts, given, verb=verb, sending=announce)

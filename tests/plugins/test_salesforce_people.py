@@ -1,4 +1,4 @@
-"""Contacts made by upsert, addresses and e-mails changed, drafts cancelled, cases handed on: once, and nobody else's."""
+"""Contacts made by upsert, addresses and e-mails changed, drafts cancelled, cases handed on: once each."""
 
 from collections.abc import Iterator
 from typing import Any

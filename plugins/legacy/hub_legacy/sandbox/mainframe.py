@@ -34,7 +34,7 @@ Booking = tuple[str | None, str, dict[str, Any]]
 
 class Mainframe:
     """
-    Books what lies in `change_requests`, `refund_requests` and `out/*.csv`.
+    Books what lies in `change_requests`, `cancel_requests`, `customer_requests`, `refund_requests` and `out/*.csv`.
 
     A request is booked once by its id, however often it comes. Faults that a request may meet (`INSERT
     /change_requests`, `FILE /out/…`): `drop_before` loses it, `drop_after` books it and never says so, `status:500`
@@ -73,6 +73,8 @@ class Mainframe:
             books: tuple[tuple[str, Callable[..., Booking]], ...] = (
                 ("change_requests", address),
                 ("refund_requests", refund),
+                ("cancel_requests", cancel),
+                ("customer_requests", contact),
             )
             for table, book in books:
                 waiting = database.execute(f"SELECT * FROM {table} WHERE status = 'NEW'").fetchall()  # noqa: S608
@@ -166,6 +168,35 @@ def address(database: sqlite3.Connection, row: Mapping[str, Any], now: str) -> B
         (*values, now, row["order_no"]),
     )
     return None, f"address {row['order_no']}", {"order_no": row["order_no"], "zip": row["ship_zip"]}
+
+
+def cancel(database: sqlite3.Connection, row: Mapping[str, Any], now: str) -> Booking:
+    """Cancel an order that has not shipped; its money is booked elsewhere."""
+    order = database.execute("SELECT * FROM orders WHERE order_no = ?", (row["order_no"],)).fetchone()
+    if order is None:
+        return "UNKNOWN_ORDER", "", {}
+    if order["status"] == "CANCELED":
+        return "ALREADY_CANCELED", "", {}
+    if order["ship_status"] != "NONE":
+        return "ALREADY_SHIPPED", "", {}
+    values = (now, row["order_no"])
+    database.execute(
+        "UPDATE orders SET status = 'CANCELED', ship_status = 'CANCELED', changed = ? WHERE order_no = ?", values
+    )
+    return None, f"cancel {row['order_no']}", {"order_no": row["order_no"], "restock": row["restock"]}
+
+
+def contact(database: sqlite3.Connection, row: Mapping[str, Any], now: str) -> Booking:
+    """Change what a request fills in of a customer: the e-mail, or the address as a whole."""
+    number = row["customer_no"]
+    if database.execute("SELECT 1 FROM customers WHERE customer_no = ?", (number,)).fetchone() is None:
+        return "UNKNOWN_CUSTOMER", "", {}
+    names = ("email",) if row["email"] else ("street", "city", "region", "zip", "country")
+    database.execute(
+        f"UPDATE customers SET {', '.join(f'{name} = ?' for name in names)}, changed = ? WHERE customer_no = ?",  # noqa: S608
+        (*(row[name] for name in names), now, number),
+    )
+    return None, f"{'email' if row['email'] else 'move'} {number}", {"customer_no": number}
 
 
 def refund(database: sqlite3.Connection, row: Mapping[str, Any], now: str) -> Booking:

@@ -37,11 +37,21 @@ CREATE TABLE change_requests (
   ship_street2 VARCHAR(120), ship_city VARCHAR(80), ship_region VARCHAR(80), ship_zip VARCHAR(20),
   ship_country CHAR(2), ship_phone VARCHAR(40), status VARCHAR(10) NOT NULL DEFAULT 'NEW', reason_code VARCHAR(40),
   booked TIMESTAMP);
+CREATE TABLE cancel_requests (
+  request_id VARCHAR(100) PRIMARY KEY, order_no VARCHAR(20) NOT NULL, reason VARCHAR(255), restock SMALLINT,
+  status VARCHAR(10) NOT NULL DEFAULT 'NEW', reason_code VARCHAR(40), booked TIMESTAMP);
+CREATE TABLE customer_requests (
+  request_id VARCHAR(100) PRIMARY KEY, customer_no VARCHAR(20) NOT NULL, email VARCHAR(200), street VARCHAR(120),
+  city VARCHAR(80), region VARCHAR(80), zip VARCHAR(20), country VARCHAR(60),
+  status VARCHAR(10) NOT NULL DEFAULT 'NEW', reason_code VARCHAR(40), booked TIMESTAMP);
 CREATE TABLE refund_requests (
   request_id VARCHAR(100) PRIMARY KEY, order_no VARCHAR(20) NOT NULL, amount DECIMAL(12,2) NOT NULL, currency CHAR(3),
   reason VARCHAR(40), status VARCHAR(10) NOT NULL DEFAULT 'NEW', reason_code VARCHAR(40), booked TIMESTAMP);
 """
-NAMES = ("customers", "orders", "order_lines", "shipments", "change_requests", "refund_requests")
+NAMES = (
+    "customers", "orders", "order_lines", "shipments", "change_requests", "cancel_requests", "customer_requests",
+    "refund_requests",
+)  # fmt: skip
 _STATUS = {"draft": "DRAFT", "open": "OPEN", "completed": "DONE", "canceled": "CANCELED"}
 _PAID = {"requires_capture": "AUTH", "processing": "OPEN", "canceled": "VOID", "requires_payment_method": "FAILED"}
 _LOST = ("needs_response", "under_review")

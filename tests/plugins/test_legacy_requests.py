@@ -1,0 +1,126 @@
+"""Orders cancelled and customers changed in a system without an API, with the money at Stripe: the whole way."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.access import OPERATOR
+from hub.app import App
+from hub.perform import Request, Result
+from hub.sandbox import Order, Payment, World
+from hub.sync import sync_connection
+from hub_legacy.sandbox import LegacySandbox
+from hub_stripe.sandbox import StripeSandbox
+
+ALLOW = """
+[[rule]]
+action = "*"
+verdict = "allow"
+"""
+HOME = {"line1": "Neue Str. 5", "city": "Wien", "postal_code": "1010", "country_code": "AT"}
+
+
+class House:
+    """A hub on an order system and on Stripe, which know the same people."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        world = World(customers=40)
+        self.erp = stack.enter_context(LegacySandbox(world))
+        self.stripe = stack.enter_context(StripeSandbox(world))
+        tables = {"erp": self.erp.settings(), "stripe": self.stripe.settings()}
+        text = "".join(
+            f"[connections.{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items())
+            for name, table in tables.items()
+        )
+        (folder / "config.toml").write_text(text)
+        (folder / "policy.toml").write_text(ALLOW)
+        self.app = stack.enter_context(App.open(folder / "config.toml"))
+        for name in tables:
+            sync_connection(self.app.store, self.app.connections.open(name))
+
+    def ask(self, action: str, key: str = "k1", **given: Any) -> Result:
+        return self.app.performer.run(Request(action, given, key=key), OPERATOR)
+
+    def paid(self, *, shipped: bool, status: str = "succeeded") -> tuple[Order, Payment]:
+        """Choose an order of the world with its payment at Stripe, of which nothing was given back."""
+        for payment in self.erp.world.payments:
+            order = payment.order
+            fits = order.status == "open" and order.shipped is shipped and "stripe" in order.person.systems
+            if fits and payment.status == status and not payment.refunds and payment.dispute is None:
+                return order, payment
+        raise AssertionError("the world has no such order")
+
+    def row(self, table: str, column: str, value: str) -> dict[str, Any]:
+        with closing(self.erp.connect()) as database:
+            sql = f"SELECT * FROM {table} WHERE {column} = ?"
+            return dict(database.execute(sql, (value,)).fetchone())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with ExitStack() as stack:
+        yield House(tmp_path, stack)
+
+
+def reference(order: Order) -> str:
+    return f"erp/orders/{700_000 + order.n}"
+
+
+def test_an_order_of_the_erp_is_cancelled_and_refunded_at_stripe(house: House) -> None:
+    order, payment = house.paid(shipped=False)
+    given = {"order_ref": reference(order), "reason": "ordered twice", "refund": True, "restock": True}
+    result = house.ask("order.cancel", **given)
+    assert (result.status, [(e.connection, e.object) for e in result.effects]) == (
+        "succeeded", [("erp", "cancel_requests"), ("stripe", "refund")],
+    )  # fmt: skip
+    assert result.money is not None
+    assert (result.money.amount, result.money.currency) == (payment.amount_minor, order.currency)
+    booked = house.row("orders", "order_no", order.number)
+    assert (booked["status"], booked["ship_status"]) == ("CANCELED", "CANCELED")
+    assert house.row("cancel_requests", "order_no", order.number)["restock"] == 1
+    assert len(house.erp.effects("cancel")) == len(house.stripe.effects("refund")) == 1
+    found = house.ask("order.get", order_ref=reference(order)).answer["orders"][0]
+    assert found["status"] == "canceled"
+
+
+def test_a_refusal_of_the_erp_leaves_the_money_where_it_is(house: House) -> None:
+    order, _ = house.paid(shipped=False)
+    house.erp.fault("INSERT /cancel_requests", "status:500")
+    result = house.ask("order.cancel", order_ref=reference(order), reason="ordered twice", refund=True)
+    assert (result.status, result.effects, house.stripe.effects("refund")) == ("failed", [], [])
+    assert result.error is not None
+    assert result.error["code"] == "legacy_refused"
+
+
+def test_a_lost_answer_of_stripe_refunds_once(house: House) -> None:
+    order, _ = house.paid(shipped=False)
+    house.stripe.fault("POST /v1/refunds", "drop_after", 1)
+    result = house.ask("order.cancel", order_ref=reference(order), reason="ordered twice", refund=True)
+    assert (result.status, len(house.stripe.effects("refund"))) == ("succeeded", 1)
+
+
+def test_a_customers_email_and_address_are_requests_to_the_erp(house: House) -> None:
+    person = house.erp.world.known_to("legacy")[0]
+    customer = f"erp/customers/{person.number}"
+    changed = house.ask(
+        "customer.change_email", customer_ref=customer, new_email="new@made.example.com", targets=["erp"]
+    )
+    assert (changed.status, changed.reversal.possible) == ("succeeded", True)
+    moved = house.ask("customer.update_address", "k2", customer_ref=customer, kind="mailing", address=HOME)
+    assert moved.status == "succeeded"
+    now = house.row("customers", "customer_no", person.number)
+    assert (now["email"], now["street"], now["country"]) == ("new@made.example.com", "Neue Str. 5", "AT")
+    if "stripe" in person.systems:
+        assert {one.connection for one in moved.skipped} == {"stripe"}
+
+
+def test_the_erp_keeps_no_address_for_bills(house: House) -> None:
+    person = next(p for p in house.erp.world.known_to("legacy") if "stripe" in p.systems)
+    customer = f"erp/customers/{person.number}"
+    billed = house.ask("customer.update_address", customer_ref=customer, kind="billing", address=HOME)
+    assert (billed.status, {e.connection for e in billed.effects}) == ("succeeded", {"stripe"})
+    assert [(one.connection, one.action) for one in billed.skipped] == [("erp", "customer.update_address")]
