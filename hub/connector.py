@@ -60,6 +60,7 @@ class Page:
     another record of the stream: they are gone too, and the other one, their value here, answers for them.
     `observed_at` is set where the records carry no time of their own. `complete=True` only where this page proves that
     a full scan of the stream closed. `cursor` comes from the response, never from a clock; None keeps the stored one.
+    `total` is how many records the pull has in all, where the vendor says so.
     """
 
     body: bytes | None = None
@@ -71,6 +72,7 @@ class Page:
     observed_at: datetime | None = None
     complete: bool = False
     warnings: Sequence[str] = ()
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a marked method is for; `idempotency` belongs to `act`, `deletes` and `ahead` to `pull`."""
+    """What a marked method is for; `idempotency` belongs to `act`, `deletes`, `ahead` and `rising` to `pull`."""
 
     role: Literal["pull", "fetch", "follow", "act", "find", "webhook"]
     name: str
@@ -242,6 +244,7 @@ class Mark:
     idempotency: Idempotency | None = None
     order: int = 0
     ahead: bool = False
+    rising: bool = False
 
 
 def _mark(role: Any, name: str, **more: Any) -> Callable[[F], F]:
@@ -253,7 +256,7 @@ def _mark(role: Any, name: str, **more: Any) -> Callable[[F], F]:
     return put
 
 
-def pull(stream: str, *, deletes: Deletes = "none", ahead: bool = False) -> Callable[[F], F]:
+def pull(stream: str, *, deletes: Deletes = "none", ahead: bool = False, rising: bool = False) -> Callable[[F], F]:
     """
     Mark `method(self, stream, cursor) -> Iterator[Page]` as the pull of a stream, "*" for any the mapping names.
 
@@ -261,9 +264,10 @@ def pull(stream: str, *, deletes: Deletes = "none", ahead: bool = False) -> Call
     carry `deleted`), `scan` (a page with `complete=True` closes a full scan), `none`.
 
     `ahead` lets the hub take the next page, in another thread, while the one before is being written: for a pull that
-    only reads. Without it, what comes after a `yield` runs when that page is committed.
+    only reads. Without it, what comes after a `yield` runs when that page is committed. `rising` says that pages come
+    in order of change, the oldest first, so that the newest time read tells how far a first load is.
     """
-    return _mark("pull", stream, deletes=deletes, ahead=ahead)
+    return _mark("pull", stream, deletes=deletes, ahead=ahead, rising=rising)
 
 
 def fetch(stream: str) -> Callable[[F], F]:

@@ -354,8 +354,11 @@ def test_a_vendor_that_refuses_our_credentials_is_502_not_401(served: Served) ->
         answer = served.admin.act("payment.refund", given, key="refused-us")
         problem(answer, 502, "unauthorized")
         assert "WWW-Authenticate" not in answer.headers
+        again = served.admin.act("payment.refund", given, key="refused-us-again")
+        assert problem(again, 502, "connection_reauth_required")["next_actions"] == ["agent.handoff"]
     finally:
         served.sandbox.token = "market-token"
+        assert served.app.check()["market"]["ok"]
 
 
 def test_a_reading_action_needs_no_key(served: Served) -> None:

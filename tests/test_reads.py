@@ -410,11 +410,14 @@ def test_a_record_that_is_gone_is_no_target(known: Known) -> None:
     assert [t.connection for t in reads.resolve_target(known.store, SURVIVOR, "customer")] == ["shop"]
 
 
+FEBRUARY = "2026-02-01T00:00:00.000000Z"
+
+
 def test_freshness_tells_when_each_stream_was_read_and_what_is_stored(known: Known) -> None:
     found = reads.freshness(known.store)["desk"]
     assert set(found) == {"users", "tickets", "notes"}
     assert found["tickets"] == {
         "read_at": "2026-03-01T12:02:00.000000Z", "synced_at": None, "error": None, "error_at": None, "scanning": False,
-        "records": 1, "rejects": 0,
+        "records": 1, "rejects": 0, "oldest_at": FEBRUARY, "newest_at": FEBRUARY,
     }  # fmt: skip
     assert found["users"]["records"] == 2

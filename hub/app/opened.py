@@ -17,6 +17,7 @@ from hub import sync as syncing
 from hub.access import OPERATOR, OVERLAP, Keys, Principal, Terms
 from hub.app import logs, remaps
 from hub.app.setup import audit_key, ledger_url, private_database, traffic_url
+from hub.app.status import status
 from hub.app.syncs import Report, Syncs, check_streams, configured, unconfigured
 from hub.app.webhooks import Webhooks
 from hub.config import Settings, duration_s, load
@@ -124,7 +125,7 @@ class App:
 
     @cached_property
     def syncs(self) -> Syncs:
-        return Syncs(self.store, self.connections)
+        return Syncs(self.store, self.connections, self.traffic)
 
     @cached_property
     def webhooks(self) -> Webhooks:
@@ -322,18 +323,10 @@ class App:
         return reads.filters(kind)
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """Say for each connection what is stored of its streams, and as of when."""
-        known, behind = reads.freshness(self.store), remaps.behind(self, self.connections.names())
-        return {
-            name: {
-                "connector": connection.connector,
-                "every": connection.sync.every,
-                "live_actions": connection.live_actions,
-                "streams": known.get(name, {}),
-                "behind": behind[name],
-            }
-            for name, connection in self.settings.connections.items()
-        }
+        """Say for each connection how it stands, what is stored of its streams and as of when. See app.status."""
+        behind = remaps.behind(self, self.connections.names())
+        found = status(self.store, self.connections, self.standings, self.traffic)
+        return {name: line | {"behind": behind[name]} for name, line in found.items()}
 
     def create_key(self, name: str, scopes: Sequence[str], terms: Terms | None = None) -> dict[str, Any]:
         """Make an API key; `key` is told this once."""

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from hub import sync
+from hub.app.underway import Underway
 from hub.config import Settings, did_you_mean
 from hub.connections import Connection, Connections
 from hub.errors import ConfigError, Conflict, HubError, Invalid, NotFound, Temporary, near
 from hub.store import Store, asked
 from hub.store import syncs as log_of_syncs
+from hub.store.traffic import Traffic
 from hub.transport import yielding
 
 log = logging.getLogger("hub.syncs")
@@ -25,9 +27,10 @@ Report = dict[str, dict[str, Any]]
 class Syncs:
     """Runs syncs, several connections at once, one sync of a connection at a time; each is noted in the log."""
 
-    def __init__(self, store: Store, connections: Connections) -> None:
+    def __init__(self, store: Store, connections: Connections, traffic: Traffic) -> None:
         self.store = store
         self.connections = connections
+        self.traffic = traffic
         self._turns: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._background: ThreadPoolExecutor | None = None
@@ -160,7 +163,8 @@ class Syncs:
     ) -> Report:
         with yielding():
             self.connections.introduce(connection.name)
-            found: Report = sync.sync_connection(self.store, connection, streams=streams, full=full, progress=progress)
+            tell = Underway(self.traffic, progress)
+            found: Report = sync.sync_connection(self.store, connection, streams=streams, full=full, progress=tell)
         for line in _lines(connection.name, found):
             pulls.log(*line)
         return found

@@ -38,31 +38,19 @@ def sync(
 
 
 def status(as_json: Json = False) -> None:
-    """Show what is stored, and as of when."""
+    """Show how each connection stands, what is stored of it and as of when, and what is left of its limits."""
+    from hub.cli.standing import show_status
+
     with out.opened() as app:
         found = app.status() if app.settings.connections else {}
         hint = "" if app.settings.connections else app.unconfigured()
-    columns = ("connection", "stream", "records", "rejects", "read_at", "synced_at")
-    rows = [
-        [name, stream, *(line[column] for column in columns[2:])]
-        for name, connection in found.items()
-        for stream, line in connection["streams"].items()
-    ]
-    errors = [
-        (name, stream, line["error"])
-        for name, connection in found.items()
-        for stream, line in connection["streams"].items()
-    ]
-
-    def shown() -> None:
-        if rows or not hint:
-            table(columns, rows, none="nothing was synced yet; `hub sync` does it", spare=("read_at",))
-        _tell(errors)
-
-    tell_behind({name: connection["behind"] for name, connection in found.items()})
+    tell_behind({name: line["behind"] for name, line in found.items()})
     if hint:
         out.say(hint)
-    out.answer({"connections": found}, as_json, shown)
+    out.answer({"connections": found}, as_json, lambda: show_status(found) if found else None)
+    lines = ((name, line["streams"]) for name, line in found.items())
+    if not as_json:
+        tell_errors([(name, stream, each["error"]) for name, streams in lines for stream, each in streams.items()])
 
 
 def tell_behind(behind: dict[str, list[str]]) -> None:
@@ -89,10 +77,10 @@ def show(found: dict[str, dict[str, Any]], columns: tuple[str, ...] = COLUMNS) -
         shown = title if title == stream else f"{title} ({stream})"
         rows.append([{"connection": name, **line, "table": shown}[column] for column in columns])
     table(columns, rows, none="nothing was synced", spare=("kind", "seconds", "deleted"))
-    _tell([(name, line["stream"], line["error"]) for name, _, line in lines])
+    tell_errors([(name, line["stream"], line["error"]) for name, _, line in lines])
 
 
-def _tell(errors: list[tuple[str, str, str | None]]) -> None:
+def tell_errors(errors: list[tuple[str, str, str | None]]) -> None:
     """Print each error once, with the streams that it stopped."""
     stopped: dict[tuple[str, str], dict[str, None]] = {}
     for connection, stream, error in errors:

@@ -147,6 +147,27 @@ class Connections:
         settings = self._settings(name)
         return compile_for(self.plugins, settings.connector, connection=settings, root=self.settings)
 
+    def connector(self, name: str) -> type[Connector]:
+        """Give the class that speaks to a connection. Raises ConfigError."""
+        return self.plugins.connector(self._settings(name).connector)
+
+    def pace(self, name: str) -> Pace:
+        """
+        Keep the limits of a connection, with the counts of its account's plan; on loopback only where that is asked.
+
+        Raises ConfigError for a count of a limit that the connector does not have.
+        """
+        settings, limits = self._settings(name), self.connector(name).limits
+        where = f"{near(self.settings.path or 'config.toml')}: [connections.{name}] limits.counts"
+        known = [limit.name for limit in limits]
+        for wrong in settings.limits.counts.keys() - set(known):
+            hint = did_you_mean(wrong, known) if known else "; the connector has no limits"
+            raise ConfigError(f'{where}: no limit is called "{wrong}"{hint}')
+        limits = tuple(replace(one, count=settings.limits.counts.get(one.name, one.count)) for one in limits)
+        if settings.limits.enforce == "auto" and is_loopback(settings.base_url):
+            return Pace(name, limits, on=False)
+        return Pace(name, limits, self._traffic(), on=True)
+
     def close(self) -> None:
         with self._lock:
             for connection in self._open.values():
@@ -171,24 +192,12 @@ class Connections:
             hosts=_hosts(cls, config, settings.base_url),
             base_url=settings.base_url,
             patience=_patience(settings.base_url),
-            pace=self._pace(name, settings, cls),
+            pace=self.pace(name),
         )
         meet_structs()
         if self.standings:
             self.standings.meet(name, secrets_of(config))
         return Connection(name, cls(config, transport), mapping, transport, settings, standings=self.standings)
-
-    def _pace(self, name: str, settings: ConnectionSettings, cls: type[Connector]) -> Pace:
-        """Keep the connector's limits, with the counts of the account's plan; on loopback only where that is asked."""
-        where = f"{near(self.settings.path or 'config.toml')}: [connections.{name}] limits.counts"
-        known = [limit.name for limit in cls.limits]
-        for wrong in settings.limits.counts.keys() - set(known):
-            hint = did_you_mean(wrong, known) if known else "; the connector has no limits"
-            raise ConfigError(f'{where}: no limit is called "{wrong}"{hint}')
-        limits = [replace(one, count=settings.limits.counts.get(one.name, one.count)) for one in cls.limits]
-        if settings.limits.enforce == "auto" and is_loopback(settings.base_url):
-            return Pace(name, limits, on=False)
-        return Pace(name, limits, self._traffic(), on=True)
 
 
 def compile_for(

@@ -67,7 +67,7 @@ class Looking:
         if method is None or connection.can(action.name) is None:
             return
         call = Call("lookup", "lookup", input=action.model_dump(mode="json", exclude_none=True))
-        with wall(f"{connection.name}: {action.name}"):
+        with wall(f"{connection.name}: {action.name}"), connection.call():
             outcome: Outcome = method(action, call)
             streams: dict[str, list[str]] = {}
             for stream, remote_id in outcome.touched:

@@ -29,6 +29,9 @@ TABLES = (
     " PRIMARY KEY (account, name, syncs_only))",
     "quota (account {text} NOT NULL, name {text} NOT NULL, remaining INTEGER NOT NULL, total INTEGER, resets {real},"
     " at {real} NOT NULL, PRIMARY KEY (account, name))",
+    "pull (connection {text} NOT NULL, stream {text} NOT NULL, since {real} NOT NULL, at {real} NOT NULL,"
+    " pages INTEGER NOT NULL, read INTEGER NOT NULL, changed INTEGER NOT NULL, total INTEGER,"
+    " PRIMARY KEY (connection, stream))",
 )
 INDEX = "CREATE INDEX IF NOT EXISTS slot_free ON slot (account, name, until)"
 _HELD = """
@@ -55,6 +58,18 @@ INSERT INTO quota (account, name, remaining, total, resets, at) VALUES (?, ?, ?,
 ON CONFLICT (account, name) DO UPDATE SET remaining = excluded.remaining, total = excluded.total,
     resets = excluded.resets, at = excluded.at
 """
+_PULL = """
+INSERT INTO pull (connection, stream, since, at, pages, read, changed, total)
+VALUES (?, ?, epoch() - ?, epoch(), ?, ?, ?, ?)
+ON CONFLICT (connection, stream) DO UPDATE SET since = excluded.since, at = excluded.at, pages = excluded.pages,
+    read = excluded.read, changed = excluded.changed, total = excluded.total
+"""
+_PULLS = """
+SELECT connection, stream, pages, read, changed, total, at - since, epoch() - at FROM pull
+WHERE at > epoch() - ? ORDER BY connection, stream
+"""
+_SILENT_S = 900.0
+"""A pull that told nothing for so long has died, or is not worth showing."""
 
 
 class Told(Protocol):
@@ -77,6 +92,19 @@ class Seen(NamedTuple):
     remaining: int
     total: int | None
     resets_s: float | None
+    age_s: float
+
+
+class Pull(NamedTuple):
+    """A pull under way: what it had read `age_s` ago, `took_s` after it had begun. `total` is what the vendor says."""
+
+    connection: str
+    stream: str
+    pages: int
+    read: int
+    changed: int
+    total: int | None
+    took_s: float
     age_s: float
 
 
@@ -139,6 +167,19 @@ class Traffic:
         """Give what the vendor told last of an account's quotas."""
         sql = "SELECT name, remaining, total, resets - epoch(), epoch() - at FROM quota WHERE account = ? ORDER BY name"
         return [Seen(*row) for row in self._kept.run(sql, (account,))]
+
+    def pulling(self, pull: Pull) -> None:
+        """Note how far a pull is."""
+        values = (pull.connection, pull.stream, pull.took_s, pull.pages, pull.read, pull.changed, pull.total)
+        self._told("a pull", _PULL, values)
+
+    def pulled(self, connection: str, stream: str) -> None:
+        """Note that a pull has ended."""
+        self._told("a pull", "DELETE FROM pull WHERE connection = ? AND stream = ?", (connection, stream))
+
+    def pulls(self) -> list[Pull]:
+        """Give the pulls under way, in any process."""
+        return [Pull(*row) for row in self._kept.run(_PULLS, (_SILENT_S,))]
 
     def close(self) -> None:
         """Close the connection."""

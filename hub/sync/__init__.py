@@ -31,7 +31,11 @@ RESUME_WITHIN_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the pull of a stream is; `warnings` are those of the page just read. One that `failed` is done too."""
+    """
+    How far the pull of a stream is; `warnings` are those of the page just read. One that `failed` is done too.
+
+    `total` is how many records it has in all, where the vendor says so.
+    """
 
     connection: str
     stream: str
@@ -40,6 +44,7 @@ class Progress:
     warnings: tuple[str, ...] = ()
     done: bool = False
     failed: bool = False
+    total: int | None = None
 
 
 def sync_connection(
@@ -115,6 +120,7 @@ class _Pull:
     read: int = 0
     refused: str | None = None
     anew: bool = False
+    total: int | None = None
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -228,7 +234,8 @@ class _Pull:
         self.read += counts.read
         if page.warnings:
             self._warn(tuple(page.warnings))
-        self.tell(Progress(self.connection.name, self.stream, self.read, self._sum("changed")))
+        self.total = self.total if page.total is None else page.total
+        self.tell(Progress(self.connection.name, self.stream, self.read, self._sum("changed"), total=self.total))
 
     def _warn(self, warnings: tuple[str, ...]) -> None:
         for warning in warnings:

@@ -104,7 +104,7 @@ class SalesforceConnector(Connector):
         """Name the fields of an sObject as this org has them."""
         return self.schema.get(stream).fields()
 
-    @pull("*", deletes="feed")
+    @pull("*", deletes="feed", rising=True)
     def pull_any(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
         """Pull an sObject; one that the org lacks gives a warning and no rows."""
         return Reader(self.client, self.schema, self.config, stream).pull(cursor)

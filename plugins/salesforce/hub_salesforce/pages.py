@@ -48,7 +48,7 @@ def _envelope(clock: str | None, children: tuple[str, ...], merges: bool = False
     row += [("into", str | None, msgspec.field(default=None, name=_MASTER))] if merges else []
     line = msgspec.defstruct("Line", row)
     fields: list[Any] = [("records", list[line])]  # type: ignore[valid-type]
-    fields += [("done", bool, True), ("nextRecordsUrl", str | None, None)]
+    fields += [("done", bool, True), ("nextRecordsUrl", str | None, None), ("totalSize", int | None, None)]
     return msgspec.json.Decoder(msgspec.defstruct("Envelope", fields))
 
 
@@ -143,9 +143,11 @@ class Reader:
     ) -> Page:
         warnings, self.warnings = tuple(self.warnings), []
         if not skip and not any(_cut(row) for row in page.records):
-            return Page(body=body, at="records", cursor=cursor, complete=complete, warnings=warnings)
+            return Page(
+                body=body, at="records", cursor=cursor, complete=complete, warnings=warnings, total=page.totalSize
+            )
         kept = [bytes(row) for n, row in enumerate(self._rows(body, page)) if n not in skip]
-        return Page(records=kept, cursor=cursor, complete=complete, warnings=warnings)
+        return Page(records=kept, cursor=cursor, complete=complete, warnings=warnings, total=page.totalSize)
 
     def _answers(self, endpoint: str, where: str, order: str) -> Iterator[tuple[bytes, Any]]:
         """Send the stream's query; a field that the org turns out not to have is left out, with a warning."""

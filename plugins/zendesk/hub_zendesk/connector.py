@@ -88,7 +88,7 @@ class ZendeskConnector(Connector):
     def describe(self, stream: str) -> list[Field]:
         return fields.describe(self.client, stream)
 
-    @pull("tickets", deletes="feed", ahead=True)
+    @pull("tickets", deletes="feed", ahead=True, rising=True)
     def tickets(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
         """Read the tickets' cursor export, then the feed of deleted tickets."""
         at = parse(cursor)
@@ -97,19 +97,19 @@ class ZendeskConnector(Connector):
             yield page
         yield from exports.deleted_tickets(self.client, at)
 
-    @pull("users", deletes="feed", ahead=True)
+    @pull("users", deletes="feed", ahead=True, rising=True)
     def users(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
         """Read the users' cursor export, then the feed of deleted users."""
         for page, _ in exports.cursor_export(self.client, stream, parse(cursor)):
             yield page
         yield from exports.deleted_users(self.client, full=cursor is None)
 
-    @pull("organizations", deletes="feed", ahead=True)
+    @pull("organizations", deletes="feed", ahead=True, rising=True)
     def organizations(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
         """Read the time-based export; deleted organizations come in it with `deleted_at`."""
         return exports.organizations(self.client, stream, cursor)
 
-    @pull("comments")
+    @pull("comments", rising=True)
     def comments(self, stream: Stream, cursor: str | None) -> Iterator[Page]:
         """Read the ticket events export with its comment events."""
         return self._comments.pull(stream, cursor)
