@@ -70,6 +70,7 @@ _POSTGRES = [
 ]
 _PLAIN_INSERT = re.compile(r"\s*INSERT INTO (\w+) \(([\w\s,]+)\)\s*VALUES \(((?:\?, )*\?)((?:, TRUE|, FALSE)*)\)\s*")
 _PLAIN_UPDATE = re.compile(r"\s*UPDATE (\w+) SET (.*)\s+WHERE ((?:\w+ = \?)(?: AND \w+ = \?)*)\s*", re.DOTALL)
+_BINARY = "FROM STDIN (FORMAT BINARY)"
 _COMMA = re.compile(r",\s*(?=\w+ = )")
 
 
@@ -82,9 +83,14 @@ def for_postgres(sql: str) -> str:
 
 
 class Bulk(NamedTuple):
-    """One statement for many rows, in Postgres's words: they are copied, with these values behind each, then used."""
+    """
+    One statement for many rows, in Postgres's words: they are copied, with these values behind each, then used.
+
+    `shape` asks for no row of what is copied into: its columns tell the types.
+    """
 
     before: str | None
+    shape: str
     copy: str
     constants: tuple[bool, ...]
     after: str | None
@@ -101,7 +107,8 @@ def bulk(sql: str) -> Bulk | None:
     found = _PLAIN_INSERT.fullmatch(sql)
     if found is not None:
         table, columns, _, constants = found.groups()
-        return Bulk(None, f"COPY {table} ({columns}) FROM STDIN", _constants(constants), None)
+        shape = f"SELECT {columns} FROM {table} LIMIT 0"  # noqa: S608
+        return Bulk(None, shape, f"COPY {table} ({columns}) {_BINARY}", _constants(constants), None)
     found = _PLAIN_UPDATE.fullmatch(sql)
     return _update(*found.groups()) if found else None
 
@@ -131,4 +138,4 @@ def _update(table: str, changes: str, key: str) -> Bulk | None:
     typed = f"SELECT {given} FROM {table} WITH NO DATA"  # noqa: S608
     before = f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ON COMMIT DELETE ROWS AS {typed}"
     after = re.sub("%s", lambda _: f"many.p{next(numbers)}", update)
-    return Bulk(before, f"COPY {name} FROM STDIN", (), after)
+    return Bulk(before, f"SELECT * FROM {name} LIMIT 0", f"COPY {name} {_BINARY}", (), after)  # noqa: S608

@@ -120,6 +120,8 @@ def _upgrade_schema(connect: Callable[[], Any], branch: str, turn: int) -> None:
         for table in sorted({name for name, _, _ in columns}):
             wanted = [f'ALTER "{column}" TYPE {kind} COLLATE "C"' for name, column, kind in columns if name == table]
             connection.exec_driver_sql(f'ALTER TABLE "{table}" {", ".join(wanted)}')
+        if branch == "hub":  # blocks are compressed already: Postgres need not try
+            connection.exec_driver_sql("ALTER TABLE raw ALTER data SET STORAGE EXTERNAL")
     engine.dispose()
 
 
