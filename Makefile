@@ -10,7 +10,7 @@ PROJECTS := pyproject.toml $(foreach p,$(PLUGINS),plugins/$(p)/pyproject.toml)
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check crash bench-actions bench-legacy bench-world serve format clean
+.PHONY: help venv demo test check crash bench-actions bench-legacy bench-sync bench-world serve format clean
 
 help:  ## show what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ check: $(STAMP)  ## lint, types, layers, mappings
 	@for p in $(PLUGINS); do $(BIN)/mypy --no-incremental plugins/$$p/hub_$$p || exit 1; done
 	@$(BIN)/lint-imports
 	@for p in $(PLUGINS); do $(BIN)/hub map check $$p || exit 1; done
+
+bench-sync: $(STAMP)  ## measure syncs beside the raw limit, dlt, airbyte-cdk and zenpy, on both stores (about half an hour)
+	@$(BIN)/python bench/sync
 
 bench-world: $(STAMP)  ## measure the 500-customer world: seconds, memory, a second full pass
 	@$(BIN)/python bench/world.py
