@@ -329,6 +329,24 @@ def test_map_preview_needs_no_configuration(hub: Hub, tmp_path: Path) -> None:
     hub("map", "preview", "market", "people").failed(2, "give raw records with --file")
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("listed", [False, True])
+def test_map_preview_takes_a_list_or_a_document_over_many_lines(
+    hub: Hub, tmp_path: Path, listed: bool, indent: int | None
+) -> None:
+    row = {"id": 1, "name": "Ada", "mail": "ada@x.example"}
+    rows = [row, {**row, "id": 2}] if listed else row
+    (tmp_path / "raw.json").write_text("\ufeff" + json.dumps(rows, indent=indent) + "\n", "utf8")
+    entries = hub("map", "preview", "market", "people", "--file", "raw.json", "--json").json["records"]
+    assert [entry["key"] for entry in entries] == (["1", "2"] if listed else ["1"])
+
+
+def test_map_preview_reads_standard_input(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"id": 1}\n{"id": 2}\n')))
+    entries = hub("map", "preview", "market", "people", "--file", "-", "--json").json["records"]
+    assert [entry["key"] for entry in entries] == ["1", "2"]
+
+
 def test_a_record_that_is_not_there_cannot_be_previewed(hub: Hub, market: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("hub_market")
     monkeypatch.setattr(module.MarketConnector, "some", lambda self, stream, ids: module.Page(records=[], deleted=ids))

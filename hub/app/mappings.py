@@ -1,10 +1,14 @@
 """Check mappings and try them on records, for `hub map`."""
 
+import contextlib
 import itertools
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from hub.app.opened import App
 from hub.config import ConnectionSettings, Settings, did_you_mean, load
@@ -17,7 +21,7 @@ from hub.plugins import Plugins, discover
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which raw records to preview: those of a file, one by id, or a sample from the system."""
+    """Which raw records to preview: those of a file ("-" is standard input), one by id, or a sample from the system."""
 
     stream: str
     file: Path | None = None
@@ -64,7 +68,7 @@ def preview_records(
         hint = did_you_mean(wanted.stream, compiled.streams())
         text = f'{compiled.source.where}: no table has the stream "{wanted.stream}"{hint}'
         raise Invalid(text, code="unknown_stream")
-    raws = _lines(wanted.file) if wanted.file else _from_system(settings, name, compiled, wanted)
+    raws = _raws(wanted.file) if wanted.file else _from_system(settings, name, compiled, wanted)
     return raws, list(preview(compiled, wanted.stream, raws))
 
 
@@ -99,12 +103,19 @@ def _problem(problem: Any) -> dict[str, Any]:
     return {key: getattr(problem, key, None) for key in ("severity", "where", "message")}
 
 
-def _lines(file: Path | None) -> list[bytes]:
+def _raws(file: Path | None) -> list[bytes]:
+    """Give the records of a file: one on each line, the elements of a JSON list, or one document over many lines."""
     assert file is not None
     try:
-        return [line for line in file.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines() if line.strip()]
+        data = (sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()).removeprefix(b"\xef\xbb\xbf")
     except OSError as exc:
         raise Invalid(f"{file}: cannot be read: {exc.strerror}", code="usage") from exc
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        if data.lstrip()[:1] == b"[":
+            return [bytes(raw) for raw in msgspec.json.decode(data, type=list[msgspec.Raw])]
+        msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        return [data.strip()]
+    return [line for line in data.splitlines() if line.strip()]
 
 
 def _pages(method: Callable[..., Any], stream: Stream, remote_id: str | None, doing: str) -> Iterator[Page]:

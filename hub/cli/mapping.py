@@ -48,7 +48,10 @@ def check(
 def preview(
     name: Annotated[str, typer.Argument(metavar="CONNECTION|CONNECTOR", help="Whose mapping.")],
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="The vendor's word, such as tickets.")],
-    file: Annotated[Path | None, typer.Option(help="Raw records, one JSON object a line.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Raw records: a JSON object a line, or a JSON list; - reads them from standard input."),
+    ] = None,
     remote_id: Annotated[str | None, typer.Option("--id", help="Fetch this one from the system.")] = None,
     sample: Annotated[int, typer.Option(min=1, max=1000, help="Pull that many from the system.")] = 5,
     mapping: Mapping = None,

@@ -227,3 +227,15 @@ def test_a_page_in_gzip_is_read_like_any_other(answers: Answers) -> None:
     }
     with opened("stripe", answers.url) as connector:
         assert pulled(connector, "stripe", "customers") == (1, 1, [])
+
+
+def test_a_link_to_the_next_page_is_followed_on_our_own_host_only(answers: Answers) -> None:
+    data = "/services/data/v61.0"
+    first = {"done": False, "nextRecordsUrl": f"https://elsewhere.example{data}/query/01g-2", "records": [{"Id": "1"}]}
+    answers.by_path = {
+        f"{data}/sobjects/Contact/describe": (200, b'{"name": "Contact", "fields": [{"name": "Id"}]}', {}),
+        f"{data}/query": (200, json.dumps(first).encode(), {}),
+        f"{data}/query/01g-2": (200, b'{"done": true, "records": [{"Id": "2"}]}', {}),
+    }
+    with opened("salesforce", answers.url) as connector:
+        assert pulled(connector, "salesforce", "Contact") == (2, 2, [])

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -203,6 +204,8 @@ class Reader:
             self.client.leave_quota()
 
     def _next(self, link: str, what: str) -> bytes:
+        """Read the page a link names: its path only, for the host is always our own."""
+        link = urlsplit(link).path
         if not _NEXT.fullmatch(link):
             raise Temporary(f"Salesforce: {what}: the next page is named in a way that is not understood")
         self._spare()
