@@ -5,18 +5,34 @@ import re
 import sqlite3
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
+from datetime import UTC, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from hub import Call, Conflict, NotFound, OrderUpdateShippingAddress, Page, Stream, Transport, Verb
+from hub import (
+    Ack,
+    Call,
+    Conflict,
+    Invalid,
+    NotFound,
+    NotSent,
+    OrderUpdateShippingAddress,
+    Page,
+    Stream,
+    Transport,
+    Verb,
+)
 from hub.app import App
 from hub.transport import announce, watch
 from hub_legacy.connector import LegacyConnector
 from hub_legacy.options import LegacyConfig
+from hub_legacy.values import plain, reader, same, thaw
 
 ACTION = OrderUpdateShippingAddress.model_validate(
     {"order_ref": "ord_1", "address": {"line1": "x", "city": "x", "postal_code": "1", "country_code": "DE"}}
@@ -255,6 +271,87 @@ def test_an_update_under_a_version_that_has_moved_on_changes_nothing(source: Sou
     with pytest.raises(NotFound):
         done(connector, Verb(update="orders", set={"note": "z"}, where={"id": 1, "row_version": 7}))
     assert ids(pulled(connector, stream(version="row_version"))) == [1]
+
+
+def test_a_version_given_out_early_and_committed_late_is_read(source: Source) -> None:
+    source.run("CREATE TABLE orders (id INTEGER PRIMARY KEY, row_version INTEGER)")
+    source.fill("orders", [(n, n * 10) for n in range(1, 301)])
+    what, connector = stream(version="row_version"), source.opened()
+    cursor = last(pulled(connector, what))
+    source.fill("orders", [(999, 2_500)])
+    again = pulled(connector, what, cursor)
+    assert ids(again) == [*range(200, 251), 999, *range(251, 301)], "the last 1000 numbers are read again"
+    assert [page.cursor for page in again] == [None]
+
+
+def test_blanks_that_fill_up_a_column_are_no_data(postgres: Source) -> None:
+    postgres.run("CREATE TABLE orders (id CHAR(6) PRIMARY KEY, status CHAR(10), changed TIMESTAMP)")
+    postgres.fill("orders", [("A1", "OPEN", "2026-01-01"), ("A2", None, "2026-01-02")])
+    what, connector = stream(changed_at="changed"), postgres.opened(page_size=1)
+    pages = pulled(connector, what)
+    assert [(r["id"], r["status"]) for r in records(pages)] == [("A1", "OPEN"), ("A2", None)]
+    assert ids(pulled(connector, what, pages[0].cursor)) == ["A2"]
+    page = connector.fetch_any(what, ["A1", "A3"])
+    assert (ids([page]), list(page.deleted)) == (["A1"], ["A3"])
+    assert done(connector, Verb(update="orders", set={"status": "OPEN"}, where={"id": "A1"})) == []
+    ack = Ack("orders", {"id": "A1"}, {"status": "OPEN"}, {"status": "LOST"}, 1)
+    verb = Verb(update="orders", set={"status": "OPEN"}, where={"id": "A1"}, ack=ack)
+    assert done(connector, verb) == [], "the acknowledgement is seen, too"
+
+
+def test_nothing_that_is_written_is_cut_rounded_or_taken_for_another(source: Source) -> None:
+    source.run("CREATE TABLE orders (id INTEGER PRIMARY KEY, zip VARCHAR(5), total DECIMAL(9,2), pieces INTEGER)")
+    source.fill("orders", [(1, "1067", 10, 3)])
+    connector = source.opened()
+
+    def set_(**values: Any) -> list[str]:
+        return done(connector, Verb(update="orders", set=values, where={"id": 1}))
+
+    assert set_(zip="01067") == ["update"], "a text with a zero before it is another text"
+    assert set_(total="10.00", pieces="3") == [], "a number is one however it is written"
+    for values, message in (
+        ({"total": "10.005"}, "orders.total: holds 2 decimals"),
+        ({"pieces": 2.5}, "orders.pieces: takes a value of sort integer"),
+        ({"zip": "123456"}, "orders.zip: holds 5 characters"),
+    ):
+        with pytest.raises(Invalid, match=message):
+            set_(**values)
+    assert records(pulled(connector, stream()))[0]["zip"] == "01067"
+
+
+def test_eight_at_once_insert_one_request(source: Source) -> None:
+    source.run("CREATE TABLE requests (request_id VARCHAR(40), order_no VARCHAR(9))")
+    connector = source.opened()
+
+    def ask(_: int) -> bool:
+        try:
+            return done(connector, Verb(insert="requests", set={"request_id": "k1", "order_no": "A"})) == ["create"]
+        except (NotSent, Conflict):
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert any(pool.map(ask, range(8)))
+    assert len(records(pulled(connector, stream("requests", key=("request_id",))))) == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "are"),
+    [
+        ("007", "7", False), ("OPEN  ", "OPEN", True), (" OPEN", "OPEN", False), (7, "7", True), ("7", 7, True),
+        (Decimal("10.00"), "10", True), (10.5, "10.50", True), (None, "", False), (None, None, True),
+        (True, 1, True), (True, "1", False), ("abc", 1, False),
+    ],
+)  # fmt: skip
+def test_what_counts_as_the_same_value(stored: Any, wanted: Any, are: bool) -> None:
+    assert same(stored, wanted) is are
+
+
+def test_mysqls_own_values_are_told_in_a_form_that_stays() -> None:
+    clock = reader("time", None, UTC)
+    assert clock is not None
+    assert [clock(timedelta(hours=30, minutes=5)), clock(-timedelta(seconds=90))] == ["30:05:00", "-00:01:30"]
+    assert plain({"q", "p", "a"}) == ["a", "p", "q"]
+    assert thaw("0000-00-00 00:00:00", "datetime", native=True) == "0000-00-00 00:00:00"
 
 
 def test_texts_that_are_no_utf_8_stop_nothing(sqlite: Source) -> None:

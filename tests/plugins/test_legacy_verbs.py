@@ -328,6 +328,7 @@ def test_a_file_holds_a_header_a_row_and_nothing_half(tmp_path: Path) -> None:
     [
         (Verb(file="../run_1.csv", set={"a": 1}), Invalid, "file inside the folder"),
         (Verb(file="/tmp/run_1.csv", set={"a": 1}), Invalid, "file inside the folder"),
+        (Verb(file=".deskhub/run_1.csv", set={"a": 1}), Invalid, "file inside the folder"),
         (Verb(file="out/request.csv", set={"a": 1}), MappingError, "must hold run.id or run.key"),
         (Verb(file="out/run_1.csv", set={"name": "日本"}), Invalid, "name: has a character that cp1252 lacks"),
     ],
@@ -422,7 +423,7 @@ def test_stopping_leaves_nothing_behind() -> None:
     assert not any(thread.name == "mainframe" and thread.is_alive() for thread in threading.enumerate())
 
 
-def test_a_crash_between_receipt_and_file_is_left_to_a_person(site: Site) -> None:
+def test_a_receipt_alone_is_left_to_a_person(site: Site) -> None:
     asked = refund(site, ack=False)
     site.do(asked)
     site.until("refund")
@@ -430,6 +431,23 @@ def test_a_crash_between_receipt_and_file_is_left_to_a_person(site: Site) -> Non
     assert isinstance(site.find(asked), CannotTell)
     assert site.do(asked).status == "unknown"
     assert list((site.sandbox.folder / "out").iterdir()) == [], "nothing is handed over a second time"
+
+
+def test_a_crash_just_before_the_file_appeared_is_made_up_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = refund(site)
+
+    def killed(*_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hub_legacy.handover._appear", killed)
+    with pytest.raises(KeyboardInterrupt):
+        site.do(asked)
+    monkeypatch.undo()
+    assert (site.sandbox.folder / ".deskhub" / "out__refund-k1.csv").exists(), "receipt and hidden file are there"
+    assert site.sandbox.effects("refund") == [], "the system takes no hidden file"
+    assert isinstance(site.find(asked), Absent)
+    assert site.do(asked).status == "succeeded"
+    assert len(site.sandbox.effects("refund SO-100001")) == 1
 
 
 def test_an_answer_that_comes_late_settles_the_run(tmp_path: Path) -> None:

@@ -201,6 +201,13 @@ def _reflected(connection: "Connection", name: str) -> Known:
 
     def told(_: Any, __: Any, info: Any) -> None:
         sort = sort_of(info["type"])
+        sort = "text" if sort == "padded" and not native else sort  # SQLite pads nothing, and compares blanks
+        if type(info["type"]).__name__ == "SET":
+            sort = "other"  # MySQL's: a set, in any order
+        if sort == "float":
+            info["type"].asdecimal = False  # MySQL's DOUBLE would be cut to ten decimals
+        if sort == "time" and connection.dialect.name in ("mysql", "mariadb"):
+            info["type"] = NullType()  # 30 hours would become 6 o'clock
         sorts[info["name"]], scales[info["name"]] = sort, getattr(info["type"], "scale", None)
         if not native and sort in ("datetime", "date", "time", "decimal", "boolean", "interval", "uuid"):
             info["type"] = NullType()  # SQLite keeps these as whatever was written; nothing may fail on that

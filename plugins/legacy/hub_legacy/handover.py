@@ -66,9 +66,10 @@ def waiting_of(name: str) -> str:
 
 
 def checked_name(name: str) -> str:
-    """Check a file name that a mapping made. Raises Invalid for one that leaves the folder."""
+    """Check a file name that a mapping made. Raises Invalid for one that leaves the folder, or is hidden in it."""
     path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or not name.isprintable():
+    hidden = any(part.startswith(".") for part in path.parts)
+    if not name or path.is_absolute() or hidden or "\\" in name or not name.isprintable():
         raise Invalid(
             "the mapping's `file` does not name a file inside the folder; expected such as out/request-{run.id}.csv"
         )

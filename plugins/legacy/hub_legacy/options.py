@@ -151,13 +151,15 @@ class TableOptions(_Options):
     What a table of the mapping may say about a database table.
 
     `changed_at` or `version` name the column that grows with every change; without one, each pull reads the whole
-    table. Times younger than `overlap_s` are read again by the next pull, for rows that were committed late.
+    table. Times younger than `overlap_s`, and the last `overlap_versions` numbers, are read again by the next pull, for
+    rows that were committed late.
     """
 
     changed_at: str | None = None
     version: str | None = None
     zone: Zone | None = None
     overlap_s: float = Field(60.0, ge=0)
+    overlap_versions: int = Field(1000, ge=0)
     select: Literal["mapped", "all"] = "mapped"
     nest: dict[str, Nest] = Field(default_factory=dict)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import tzinfo
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -38,10 +39,22 @@ def fit(known: Known, column: "Column[Any]", value: Any, zone: tzinfo) -> Any:
         raise Invalid(f"{where}: takes a value of sort {sort}, which this is not") from exc
     if sort == "datetime":
         made = in_zone(made, zone, aware=bool(getattr(column.type, "timezone", False)), native=known.native)
+    scale = known.scales.get(column.name)
+    if sort == "decimal" and scale is not None and _decimals(made) > scale:
+        raise Invalid(f"{where}: holds {scale} decimals; the value has more, and the database would round it")
     length = getattr(column.type, "length", None)
     if isinstance(made, str) and length is not None and len(made) > length:
         raise Invalid(f"{where}: holds {length} characters; the value has {len(made)}")
     return made
+
+
+def _decimals(value: Any) -> int:
+    """Count the decimals that a number needs."""
+    try:
+        exponent = Decimal(str(value)).normalize().as_tuple().exponent
+    except InvalidOperation:
+        return 0
+    return -exponent if isinstance(exponent, int) and exponent < 0 else 0
 
 
 def condition(known: Known, where: Mapping[str, Any]) -> "ColumnElement[bool]":

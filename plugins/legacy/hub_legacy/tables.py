@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -200,16 +201,26 @@ class Plan:
         return [column.is_not(None) for column in self.order if _nullable(column)]
 
     def from_(self, at: Sequence[Any]) -> "ColumnElement[bool]":
-        """Give the condition that reads again what is younger than the overlap before `at`."""
+        """Give the condition that reads again what may have been committed late: the overlap before `at`."""
         column, value = self.order[0], self._thawed(at, self.order)[0]
-        found: ColumnElement[bool] = column >= _earlier(value, timedelta(seconds=self.options.overlap_s))
+        if self.options.version:
+            start = _version_before(value, self.options.overlap_versions)
+        else:
+            start = _earlier(value, timedelta(seconds=self.options.overlap_s))
+        found: ColumnElement[bool] = column >= start
         return found
 
     def is_fresh(self, at: Sequence[Any]) -> bool:
-        """Say whether rows around `at` may still be committed late: only a time can tell, and only a young one."""
+        """
+        Say whether rows around `at` may still be committed late.
+
+        A time is only while it is young. A number was given out before its row was committed, and tells no age.
+        """
+        value = self._thawed(at, self.order)[0]
+        if self.options.version:
+            return self.options.overlap_versions > 0 and _version_before(value, 1) != value
         if not self.options.changed_at:
             return False
-        value = self._thawed(at, self.order)[0]
         if isinstance(value, date) and not isinstance(value, datetime):
             return value >= datetime.now(self.zone).date()
         moment = as_time(value, self.zone)
@@ -235,6 +246,13 @@ class Plan:
 
 def _nullable(column: "Column[Any]") -> bool:
     return bool(column.nullable) and not column.primary_key
+
+
+def _version_before(value: Any, count: int) -> Any:
+    """Give the version `count` numbers before; a text stays, nobody knows what comes before it."""
+    if isinstance(value, bytes):
+        return max(0, int.from_bytes(value) - count).to_bytes(len(value))
+    return value - count if isinstance(value, (int, Decimal)) and not isinstance(value, bool) else value
 
 
 def _earlier(value: Any, span: timedelta) -> Any:
@@ -285,4 +303,5 @@ def _named(plan: Plan, remote_id: str) -> Iterator["ColumnElement[bool]"]:
 
 def describe(known: Known) -> list[Field]:
     """Name a table's columns and their sorts."""
-    return [Field(column.name, known.sort(column)) for column in known.table.columns]
+    sorts = {column.name: known.sort(column) for column in known.table.columns}
+    return [Field(name, "text" if sort == "padded" else sort) for name, sort in sorts.items()]

@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 encode = msgspec.json.Encoder(enc_hook=str).encode
-_ENDLESS = ("infinity", "-infinity")
+_NO_TIMES = ("infinity", "-infinity", "0000-00-00")
+"""How Postgres and MySQL write times that are none; they go back to the database as they came."""
 _FROM_TEXT: dict[str, Callable[[str], Any]] = {
     "datetime": datetime.fromisoformat,
     "date": date.fromisoformat,
@@ -19,7 +20,7 @@ _FROM_TEXT: dict[str, Callable[[str], Any]] = {
 
 
 def sort_of(column_type: Any) -> str:
-    """Name the sort of a reflected column type, `other` for what the database alone knows."""
+    """Name the sort of a reflected column type, `padded` for text of one length, `other` for what nobody else knows."""
     from sqlalchemy import types
 
     known: tuple[tuple[Any, str], ...] = (
@@ -36,6 +37,8 @@ def sort_of(column_type: Any) -> str:
         (types.Integer, "integer"),
         (types.JSON, "json"),
         (types.Uuid, "uuid"),
+        (types.CHAR, "padded"),
+        (types.NCHAR, "padded"),
         (types.String, "text"),
     )
     found = next((sort for cls, sort in known if isinstance(column_type, cls)), "other")
@@ -56,6 +59,10 @@ def reader(sort: str, scale: int | None, zone: tzinfo) -> Callable[[Any], Any] |
         return lambda value: utc_text(value, zone)
     if sort == "decimal":
         return lambda value: exact(value, whole=scale == 0)
+    if sort == "time":
+        return _clock
+    if sort == "padded":
+        return lambda value: value.rstrip(" ") if isinstance(value, str) else value
     if sort == "boolean":
         return lambda value: bool(value) if value in (0, 1) else value
     if sort in ("integer", "text", "uuid", "date", "float", "json"):
@@ -64,12 +71,23 @@ def reader(sort: str, scale: int | None, zone: tzinfo) -> Callable[[Any], Any] |
 
 
 def plain(value: Any) -> Any:
-    """Leave out bytes; give times and intervals as text."""
+    """Leave out bytes; give times and intervals as text, and sets in an order that does not change."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return None
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=str)
     if isinstance(value, timedelta):
         return str(value.total_seconds())
     return value.isoformat() if isinstance(value, time) else value
+
+
+def _clock(value: Any) -> Any:
+    """Give a time of day; MySQL's, which may be a span of days or negative, in its own notation."""
+    if not isinstance(value, timedelta):
+        return plain(value)
+    minutes, seconds = divmod(abs(int(value.total_seconds())), 60)
+    sign = "-" if value < timedelta(0) else ""
+    return f"{sign}{minutes // 60:02}:{minutes % 60:02}:{seconds:02}"
 
 
 def utc_text(value: Any, zone: tzinfo) -> Any:
@@ -127,14 +145,21 @@ def thaw(value: Any, sort: str, *, native: bool) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if sort == "integer":
-        return int(value)
+        return _whole(value)
     if sort == "binary":
         return bytes.fromhex(value)
     if sort == "float":
         return float(value)
-    if sort == "text":
+    if sort in ("text", "padded"):
         return value if isinstance(value, str) else str(value)
     return _native(value, sort) if native else value
+
+
+def _whole(value: Any) -> int:
+    whole = int(value)
+    if not isinstance(value, str) and whole != value:
+        raise ValueError("not a whole number")
+    return whole
 
 
 def _native(value: Any, sort: str) -> Any:
@@ -143,7 +168,7 @@ def _native(value: Any, sort: str) -> Any:
             return Decimal(str(value))
     except InvalidOperation as exc:
         raise ValueError("no number") from exc
-    if isinstance(value, str) and value not in _ENDLESS:
+    if isinstance(value, str) and not value.startswith(_NO_TIMES):
         return _FROM_TEXT[sort](value) if sort in _FROM_TEXT else value
     return value
 
@@ -159,13 +184,20 @@ def in_zone(value: Any, zone: tzinfo, *, aware: bool, native: bool) -> Any:
 
 
 def same(stored: Any, wanted: Any) -> bool:
-    """Say whether a stored value is the wanted one, whatever form the database gave it."""
+    """
+    Say whether a stored value is the wanted one, whatever form the database gave it.
+
+    Two texts are the same letter by letter ("007" is not "7"), but for blanks at the end, which fill CHAR columns up;
+    a number and a text by what they count.
+    """
     if stored is None or wanted is None:
         return stored is wanted
+    if isinstance(stored, str) and isinstance(wanted, str):
+        return stored.rstrip(" ") == wanted.rstrip(" ")
     if isinstance(stored, bool) or isinstance(wanted, bool):
         return str(int(stored)) == str(int(wanted)) if isinstance(stored, int) and isinstance(wanted, int) else False
     left, right = str(exact(stored)), str(exact(wanted))
-    if left == right:
+    if left == right or stored == wanted:
         return True
     try:
         return Decimal(left) == Decimal(right)
