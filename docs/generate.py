@@ -4,6 +4,7 @@ Write the reference pages that follow from declarations: `python docs/generate.p
 A test runs the check, so a page that lags behind its declaration fails the build.
 """
 
+import inspect
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -79,7 +80,7 @@ def actions() -> str:
 
 def _inputs(action: type[Action]) -> list[str]:
     schema = action.model_json_schema(by_alias=True)
-    lines = [f"### {action.name}", "", (action.__doc__ or "").strip(), "", "| field | what | |", "|-|-|-|"]
+    lines = [f"### {action.name}", "", inspect.cleandoc(action.__doc__ or ""), "", "| field | what | |", "|-|-|-|"]
     return [*lines, *_fields(schema, schema.get("$defs", {}), ""), ""]
 
 

@@ -15,8 +15,8 @@ _FROM = {
         "webhook",
     ),
     "hub.actions": (
-        "Action", "AgentHandoff", "CreditGrant", "CustomerChangeEmail", "CustomerCreate", "CustomerLookup",
-        "CustomerUpdate", "CustomerUpdateAddress", "On", "OrderCancel", "OrderGet", "OrderTrack",
+        "Action", "AgentHandoff", "CreditGrant", "CreditTakeBack", "CustomerChangeEmail", "CustomerCreate",
+        "CustomerLookup", "CustomerUpdate", "CustomerUpdateAddress", "On", "OrderCancel", "OrderGet", "OrderTrack",
         "OrderUpdateShippingAddress", "PaymentRefund", "PaymentVoidAuthorization", "Risk", "SubscriptionCancel",
         "SubscriptionChangePlan", "SubscriptionChangeQuantity", "SubscriptionPause", "SubscriptionResume",
         "SubscriptionUncancel", "TicketAssign", "TicketCreate", "TicketEscalate", "TicketNote", "TicketReopen",
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hub.actions import Action as Action
     from hub.actions import AgentHandoff as AgentHandoff
     from hub.actions import CreditGrant as CreditGrant
+    from hub.actions import CreditTakeBack as CreditTakeBack
     from hub.actions import CustomerChangeEmail as CustomerChangeEmail
     from hub.actions import CustomerCreate as CustomerCreate
     from hub.actions import CustomerLookup as CustomerLookup

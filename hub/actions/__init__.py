@@ -15,7 +15,7 @@ from hub.actions.customers import (
 )
 from hub.actions.declare import Action, Address, Amount, On, Reference, Risk, Short, Text, Undo, address_of
 from hub.actions.orders import OrderCancel, OrderGet, OrderTrack, OrderUpdateShippingAddress
-from hub.actions.payments import CreditGrant, PaymentRefund, PaymentVoidAuthorization
+from hub.actions.payments import CreditGrant, CreditTakeBack, PaymentRefund, PaymentVoidAuthorization
 from hub.actions.subscriptions import (
     SubscriptionCancel,
     SubscriptionChangePlan,
@@ -46,6 +46,7 @@ __all__ = [
     "AgentHandoff",
     "Amount",
     "CreditGrant",
+    "CreditTakeBack",
     "CustomerChangeEmail",
     "CustomerChanges",
     "CustomerCreate",
@@ -105,6 +106,7 @@ CATALOGUE: tuple[type[Action], ...] = (
     PaymentRefund,
     PaymentVoidAuthorization,
     CreditGrant,
+    CreditTakeBack,
     SubscriptionCancel,
     SubscriptionUncancel,
     SubscriptionPause,

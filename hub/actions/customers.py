@@ -11,6 +11,7 @@ from hub.actions.declare import Action, Address, On, Reference, Risk, Short, Und
 Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 Phone = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$")]
 Systems = list[Short] | None
+TARGETS = "connections to write to, or single records (connection/stream/id); all that hold the customer by default"
 EMAIL_KEPT = timedelta(days=14)
 """How long a changed e-mail may be taken back: until then the old one is kept for it."""
 
@@ -63,7 +64,7 @@ class CustomerUpdate(Action):
 
     customer_ref: Reference
     changes_: Annotated[CustomerChanges, Field(alias="changes")]
-    targets: Systems = Field(None, description="connections to write to; all that hold the customer by default")
+    targets: Systems = Field(None, description=TARGETS)
 
     @model_validator(mode="after")
     def _something(self) -> "CustomerUpdate":
@@ -145,7 +146,7 @@ class CustomerUpdateAddress(Action):
     kind: Literal["billing", "shipping", "mailing"]
     address: Address
     apply_to_open_orders: bool = Field(False, description="send orders that have not shipped there, too")
-    targets: Systems = Field(None, description="connections to write to; all that hold the customer by default")
+    targets: Systems = Field(None, description=TARGETS)
 
     @model_validator(mode="after")
     def _of_parcels(self) -> "CustomerUpdateAddress":
@@ -181,7 +182,7 @@ class CustomerChangeEmail(Action):
 
     customer_ref: Reference
     new_email: EmailStr
-    targets: Systems = Field(None, description="connections to write to; all that hold the customer by default")
+    targets: Systems = Field(None, description=TARGETS)
 
     def changes(self) -> dict[str, dict[str, Any]]:
         return {"customer": {"email": self.new_email}}

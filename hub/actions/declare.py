@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -56,7 +56,8 @@ class Action(BaseModel):
     None, `residue` what stays even then (or why nothing undoes it). `changes()` tells what the input means in unified
     fields, per kind, the main kind first: the mapping's write side turns that into the vendor's words. One that is made
     of others (`parts()`) names in `needs` the one that a connection must be able to do. One that `fans_out` goes to
-    every system that holds its target, or to those that its input names in `targets`.
+    every system that holds its target, or to those that its input names in `targets`. The fields of `optional` are left
+    out, and told, where a system does not write them. Money that `money_goes` out goes to the customer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,6 +71,8 @@ class Action(BaseModel):
     residue: ClassVar[str | None] = None
     needs: ClassVar[str | None] = None
     fans_out: ClassVar[bool] = False
+    money_goes: ClassVar[Literal["out", "in"]] = "out"
+    optional: ClassVar[frozenset[str]] = frozenset()
 
     def works_on(self) -> On | None:
         """Say what this input works on: `on`, unless the input decides."""

@@ -1,10 +1,11 @@
 """Verbs that move money once."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from hub.actions.declare import Action, Amount, On, Reference, Risk, Short
+from hub.actions.declare import Action, Amount, On, Reference, Risk, Short, Undo
 from hub.money import Money
 from hub.records import RefundReason
 
@@ -62,12 +63,41 @@ class CreditGrant(Action):
     title = "Grant credit"
     risk = Risk.R3
     on = On("customer", "customer_ref")
-    residue = "the credit stays; an opposite entry is made where the customer is billed"
+    reversal = "credit.take_back"
+    residue = "what was used of it meanwhile is owed"
 
     customer_ref: Reference
     amount: Amount
     reason: Short
     connection: Short | None = Field(None, description="where to grant it; needed only when several systems could")
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        given = {"customer_ref": target, "amount": self.amount.model_dump(), "reason": "undone"}
+        return Undo("credit.take_back", given, self.residue)
+
+    @property
+    def amount_of_money(self) -> Money | None:
+        return self.amount.money()
+
+
+class CreditTakeBack(Action):
+    """Take credit back that was granted by mistake: an opposite entry on the customer's balance."""
+
+    name = "credit.take_back"
+    title = "Take credit back"
+    risk = Risk.R3
+    on = On("customer", "customer_ref")
+    reversal = "credit.grant"
+    money_goes = "in"
+
+    customer_ref: Reference
+    amount: Amount
+    reason: Short
+    connection: Short | None = Field(None, description="where to take it; needed only when several systems could")
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        given = {"customer_ref": target, "amount": self.amount.model_dump(), "reason": "undone"}
+        return Undo("credit.grant", given)
 
     @property
     def amount_of_money(self) -> Money | None:

@@ -22,6 +22,7 @@ class TicketCreate(Action):
     on = On("customer", "customer_ref")
     reversal = "ticket.set_status"
     residue = "the ticket stays, as solved; whoever was told of it has read it"
+    optional = frozenset({"order_refs"})
 
     customer_ref: Reference
     subject: Annotated[str, StringConstraints(min_length=1, max_length=150, strip_whitespace=True)]
@@ -30,10 +31,15 @@ class TicketCreate(Action):
     priority: TicketPriority | None = None
     type: TicketType | None = None
     tags: list[Short] | None = None
+    order_refs: list[Short] | None = Field(None, description="numbers of the orders it is about")
     connection: Short | None = Field(None, description="where to open it; needed only when several connections can")
+    dedupe_window_h: Annotated[int, Field(strict=True, ge=1, le=168)] | None = Field(
+        None, description="for how many hours the same ticket counts as a duplicate under another key"
+    )
 
     def changes(self) -> dict[str, dict[str, Any]]:
-        ticket = {"subject": self.subject, "priority": self.priority, "type": self.type, "tags": self.tags}
+        ticket: dict[str, Any] = {"subject": self.subject, "priority": self.priority, "type": self.type}
+        ticket |= {"tags": self.tags, "order_refs": self.order_refs}
         return {
             "ticket": {k: v for k, v in ticket.items() if v is not None},
             "message": {"body_text": self.body, "visibility": self.visibility},
@@ -217,6 +223,7 @@ class TicketEscalate(Action):
     risk = Risk.R1
     on = On("ticket", "ticket_ref")
     residue = "the note stays; set the priority back where the ticket lives"
+    optional = frozenset({"is_escalated"})
 
     ticket_ref: Reference
     level: Literal["high", "urgent"] = "high"

@@ -14,10 +14,11 @@ from hub.ledger.questions import Approval, ApprovalState, Question
 from hub.ledger.rows import CLOSED, OPEN, Run, RunState, Step, StepState, new_run_id, now
 from hub.ledger.sealing import Head
 from hub.ledger.verifying import Problem, Verdict, verify
-from hub.ledger.wishes import Move, NewRun, NewStep
+from hub.ledger.wishes import DUPLICATE_WINDOW_S, Move, NewRun, NewStep
 
 __all__ = [
     "CLOSED",
+    "DUPLICATE_WINDOW_S",
     "OPEN",
     "Approval",
     "ApprovalState",

@@ -6,7 +6,6 @@ from hub.ledger.rows import now
 from hub.ledger.wishes import NewRun
 from hub.store import Tx
 
-DUPLICATE_WINDOW_S = 600.0
 ACTS = frozenset({"running", "needs_approval"})
 _PARTLY = " OR (state = 'failed' AND EXISTS (SELECT 1 FROM step WHERE step.run_id = run.id AND step.state = 'done'))"
 """One of several steps may have moved money, or told the customer, before another failed."""
@@ -59,7 +58,7 @@ def moved_today(tx: Tx, principal: str, currency: str) -> int:
 
 def no_duplicate(tx: Tx, new: NewRun) -> None:
     """Raise Conflict where the same was done, in part at least, under another key a moment ago."""
-    row = tx.execute(_SAME, (new.principal, new.intent, now(plus_s=-DUPLICATE_WINDOW_S), new.id)).fetchone()
+    row = tx.execute(_SAME, (new.principal, new.intent, now(plus_s=-new.window_s), new.id)).fetchone()
     if row is not None:
         raise Conflict(
             f"run {row[0]} did the same a moment ago under another Idempotency-Key; use its key to see its answer, "

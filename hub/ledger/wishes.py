@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from hub.ledger.questions import Question
 from hub.ledger.rows import RunState, StepState, new_run_id
 
+DUPLICATE_WINDOW_S = 600.0
+
 
 @dataclass(frozen=True)
 class NewStep:
@@ -19,9 +21,9 @@ class NewRun:
     """
     A run to be written before anything is sent.
 
-    `intent` names what it would do, to find the same under another key; None where a repeat does no harm. `question` is
-    what a person must be asked first. `ceiling_minor` is the money in `currency` that this principal may move in a day;
-    `guarded` runs are refused while money is frozen.
+    `intent` names what it would do, to find the same under another key for `window_s`; None where a repeat does no
+    harm. `question` is what a person must be asked first. `ceiling_minor` is the money in `currency` that this
+    principal may move in a day; `guarded` runs are refused while money is frozen.
     """
 
     action: str
@@ -34,6 +36,7 @@ class NewRun:
     idempotency_key: str | None = None
     intent: str | None = None
     repeat: bool = False
+    window_s: float = DUPLICATE_WINDOW_S
     connection: str | None = None
     target_id: str | None = None
     amount_minor: int | None = None

@@ -1,5 +1,6 @@
 """Turn a run, as the journal has it, into the answer that its caller gets."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from hub.actions import Action, Undo
 from hub.errors import HubError, Refused, Unknown
 from hub.ledger import Approval, Run, RunState, now
 from hub.perform import envelope
+from hub.perform.choosing import place_of
 from hub.perform.envelope import EffectSeen, MoneyMoved, On, PolicySaid, Preview, Result, Reversal, Way, told
 from hub.perform.judging import CEILING, FREEZE
 from hub.perform.plan import Kept, Plan, kept
@@ -17,6 +19,7 @@ from hub.perform.steps import money_of
 from hub.perform.words import Planned, planned_of
 from hub.perform.work import overdue
 from hub.policy import Verdict
+from hub.records import KINDS
 
 Made = Callable[[str, dict[str, Any], Any], str | None]
 _CODES = {FREEZE: "money_frozen", CEILING: "daily_ceiling"}
@@ -88,6 +91,7 @@ def undone(action: type[Action], plan: Kept, steps: Sequence[tuple[Planned, str 
     made is undone with that record.
     """
     did = action.model_validate(plan.action)
+    several = Counter(step.connection for step, _ in steps if step.part is None)
     ways: list[Way] = []
     said: list[str] = []
     until: list[str] = []
@@ -95,9 +99,11 @@ def undone(action: type[Action], plan: Kept, steps: Sequence[tuple[Planned, str 
         if step.part is not None and step.part.made is not None:
             continue
         acting = step.acting(did)
-        way = acting.undo(step.target.id if step.target else None, _before(acting, step), made)
+        way = acting.undo(_reference(acting, step), _before(acting, step), made)
         if isinstance(way, Undo):
-            _add_way(ways, Way(action=way.action, input=way.input), step.connection if acting.fans_out else None)
+            exactly = step.target is not None and several[step.connection] > 1
+            where = place_of(step.target) if exactly and step.target is not None else step.connection
+            _add_way(ways, Way(action=way.action, input=way.input), where if acting.fans_out else None)
             until += [_after(since, way.within)] if way.within is not None else []
             said += [way.residue] if way.residue else []
         else:
@@ -116,6 +122,14 @@ def undone(action: type[Action], plan: Kept, steps: Sequence[tuple[Planned, str 
     )
 
 
+def _reference(acting: Action, step: Planned) -> str | None:
+    """Refer to what a step worked on: to that very record, where the same in another system was left alone."""
+    if step.target is None:
+        return None
+    alone = KINDS[step.target.kind].linked and not acting.fans_out
+    return place_of(step.target) if alone else step.target.id
+
+
 def _before(acting: Action, step: Planned) -> dict[str, Any]:
     """Give the fields of what an action works on as they were in that system."""
     on, before = acting.works_on(), dict[str, Any]()
@@ -125,16 +139,16 @@ def _before(acting: Action, step: Planned) -> dict[str, Any]:
     return before
 
 
-def _add_way(ways: list[Way], way: Way, connection: str | None) -> None:
+def _add_way(ways: list[Way], way: Way, where: str | None) -> None:
     """Add a way back; one that is the same in several systems is one way for all of them."""
-    if connection is None:
+    if where is None:
         ways.append(way)
         return
     for n, other in enumerate(ways):
         if other.action == way.action and {**other.input, "targets": None} == {**way.input, "targets": None}:
-            ways[n] = Way(action=way.action, input={**way.input, "targets": [connection, *other.input["targets"]]})
+            ways[n] = Way(action=way.action, input={**way.input, "targets": [where, *other.input["targets"]]})
             return
-    ways.append(Way(action=way.action, input={**way.input, "targets": [connection]}))
+    ways.append(Way(action=way.action, input={**way.input, "targets": [where]}))
 
 
 def _after(since: str, within: timedelta) -> str:
@@ -228,7 +242,7 @@ def opening(action: type[Action], plan: Kept, *, status: RunState, run_id: str |
         action=action.name,
         status=status,
         target=On(kind=plan.target[0], id=plan.target[1]) if plan.target else None,
-        money=MoneyMoved(amount=money.amount, currency=money.currency) if money else None,
+        money=MoneyMoved(amount=money.amount, currency=money.currency, direction=action.money_goes) if money else None,
         reversal=Reversal(possible=False),
         policy=_said(plan.verdict) if plan.verdict else None,
         skipped=list(plan.skipped),

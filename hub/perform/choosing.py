@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from hub.actions import Action, AgentHandoff, CreditGrant, CustomerCreate, TicketCreate
+from hub.actions import Action, AgentHandoff, CreditGrant, CreditTakeBack, CustomerCreate, TicketCreate
 from hub.config import did_you_mean
 from hub.connections import Connection, Connections
 from hub.connector import Target
@@ -48,7 +48,7 @@ class Choice:
         targets = self._targets(action)
         if isinstance(action, (TicketCreate, AgentHandoff)) and opens_ticket(action):
             return [self._where_to_open(action, targets)]
-        if isinstance(action, CreditGrant) and action.connection is not None:
+        if isinstance(action, (CreditGrant, CreditTakeBack)) and action.connection is not None:
             targets = [t for t in targets if t.connection == action.connection]
         able = [(self.connections.open(t.connection), t) for t in targets if self.can(t.connection, action)]
         if action.fans_out:
@@ -117,16 +117,16 @@ class Choice:
         can = {connection.name for connection, _ in able}
         wanted: list[str] | None = getattr(action, "targets", None)
         for name in wanted or ():
-            if name not in held:
+            if name not in {*held, *map(place_of, targets)}:
                 raise NotFound(f"{action.name}: {name} does not hold this customer", field_path="input.targets")
-            if name not in can:
+            if name.partition("/")[0] not in can:
                 raise self.cannot(action, [name])
         if not able:
             raise self.cannot(action, held)
         for name in held if wanted is None else ():
             if name not in can:
                 notes.skip(name, action.name, f"cannot do {action.name}; left as it is")
-        return [(c, t) for c, t in able if wanted is None or c.name in wanted]
+        return [(c, t) for c, t in able if wanted is None or {c.name, place_of(t)} & set(wanted)]
 
     def _where_to_open(
         self, action: TicketCreate | AgentHandoff, targets: Sequence[Target]
@@ -162,6 +162,11 @@ class Choice:
             text = f"{action.name}: several connections can; name one or more of {', '.join(able)}"
             raise Invalid(text, code="ambiguous_target", field_path="input.connections")
         return able
+
+
+def place_of(target: Target) -> str:
+    """Name one record of one connection, as references do."""
+    return f"{target.connection}/{target.stream}/{target.remote_id}"
 
 
 def opens_ticket(action: Action) -> bool:

@@ -130,7 +130,7 @@ def intent_of(action: Action, targets: list[str], amount: Any) -> str:
     """
     same: Any = amount
     if action.risk not in (Risk.R3, Risk.R4):
-        same = action.model_dump(mode="json", by_alias=True)
+        same = action.model_dump(mode="json", by_alias=True, exclude={"dedupe_window_h"})
     return hashlib.sha256(_sorted([action.name, sorted(targets), same])).hexdigest()
 
 

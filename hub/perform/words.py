@@ -118,6 +118,8 @@ def words_for(connection: Connection, action: Action, target: Target | None, *, 
             if isinstance(value, Mapping) and {"line1", "country_code"} <= set(value):
                 values[name], missing = _address(connection, table, name, value)
                 left_out += missing
+        values, missing = _without(connection, table, values, action.optional)
+        left_out += missing
         if lenient:
             values, missing = _writable(connection, table, values)
             left_out += missing
@@ -156,14 +158,10 @@ def _table(connection: Connection, kind: str, target: Target | None) -> str:
     return chosen[0].name if chosen else kind
 
 
-_REMARKS = {"refund": "reason", "ticket": "is_escalated"}
-"""Fields that say no more than what is done anyway."""
-
-
 def _only_a_remark(connection: Connection, table: str, name: str) -> bool:
     """Say whether a field may be left out where a mapping does not write it: why money was given back."""
     known = connection.mapping.tables.get(table)
-    return known is not None and name == _REMARKS.get(known.kind) and name not in known.writable
+    return name == "reason" and known is not None and known.kind == "refund" and name not in known.writable
 
 
 def _same_sort(connection: Connection, action: Action, target: Target | None) -> None:
@@ -197,6 +195,19 @@ def _address(
         except MappingError:
             break
     return fine, missing
+
+
+def _without(
+    connection: Connection, table: str, values: Mapping[str, Any], optional: frozenset[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Leave out what need not be said, where this mapping does not write it."""
+    missing = []
+    for name in optional & set(values):
+        try:
+            connection.mapping.write(table, {name: values[name]})
+        except Unsupported:
+            missing.append(name)
+    return {name: value for name, value in values.items() if name not in missing}, sorted(missing)
 
 
 def _writable(connection: Connection, table: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from hub.access import Principal
-from hub.actions import Action
+from hub.actions import Action, TicketCreate
 from hub.connections import Connections
-from hub.ledger import NewRun, NewStep, Question, Run
+from hub.ledger import DUPLICATE_WINDOW_S, NewRun, NewStep, Question, Run
 from hub.perform.choosing import Chosen
 from hub.perform.envelope import Request
 from hub.perform.intake import body_hash, intent_of
@@ -16,8 +16,12 @@ from hub.perform.judging import MONEY
 from hub.perform.plan import Kept, Plan, kept
 from hub.perform.words import planned_json
 
-HARMLESS = frozenset({"set", "version", "upsert"})
-"""Strategies under which the same action again changes nothing; only others are checked for duplicates."""
+HARMLESS = frozenset({"set", "version"})
+"""
+Strategies under which the same action again changes nothing; only others are checked for duplicates.
+
+An upsert is keyed by the run, so that under another key it makes a second one.
+"""
 _REQUEST = msgspec.json.Decoder(Request)
 
 
@@ -80,11 +84,17 @@ def new_run(plan: Plan, request: Request, principal: Principal, connections: Con
         idempotency_key=request.key,
         intent=None if harmless else intent_of(plan.action, targets, amount),
         repeat=request.repeat,
+        window_s=_window_s(plan.action),
         guarded=plan.action.risk in MONEY,
         ceiling_minor=dict(principal.ceilings).get(plan.money.currency) if plan.money else None,
         steps=steps_of(plan),
         **row_of(plan, request, principal),
     )
+
+
+def _window_s(action: Action) -> float:
+    hours = action.dedupe_window_h if isinstance(action, TicketCreate) else None
+    return DUPLICATE_WINDOW_S if hours is None else hours * 3600.0
 
 
 def row_of(plan: Plan, request: Request, principal: Principal) -> dict[str, Any]:

@@ -37,6 +37,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "ticket.tag": {"add": ["vip"], "remove": ["old"]},
     "ticket.escalate": {"level": "urgent", "reason": "Internal: waits for three days."},
     "credit.grant": {"amount": {"amount": 500, "currency": "EUR"}, "reason": "a late parcel"},
+    "credit.take_back": {"amount": {"amount": 200, "currency": "EUR"}, "reason": "granted twice"},
     "subscription.cancel": {"when": "period_end", "reason": "asked for by mail"},
     "subscription.uncancel": {},
     "subscription.pause": {"mode": "void"},

@@ -87,6 +87,20 @@ def test_an_address_changes_in_every_system_and_is_put_back_in_each(known):
     assert shop.performer.result(done.run_id).status == "reversed"
 
 
+def test_two_records_in_one_system_are_put_back_as_each_was(build):
+    def twice(sandboxes):
+        customers = sandboxes["shop"].things["customers"]
+        customers["cus-1"]["home"] = dict(HOME)
+        customers["cus-2"] = {**customers["cus-1"], "home": {**HOME, "street": "Alte Str. 2"}}
+
+    shop = build(policy=ALLOWED, tweak=twice)
+    done = move(shop)
+    assert (done.status, len(done.effects)) == ("succeeded", 2)
+    assert shop.performer.reversing.reverse(done.run_id, OPERATOR).status == "succeeded"
+    customers = shop.sandbox.things["customers"]
+    assert [customers[one]["home"]["street"] for one in ("cus-1", "cus-2")] == ["Alte Str. 1", "Alte Str. 2"]
+
+
 def test_a_system_that_fails_leaves_the_other_changed_and_only_that_is_put_back(known):
     shop = known(TWO)
     shop.sandboxes["shop-b"].fault("PATCH /customers", "status:422", times=1)

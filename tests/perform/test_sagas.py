@@ -4,6 +4,7 @@ import pytest
 
 from hub.access import OPERATOR
 from hub.errors import Conflict, Invalid
+from hub.ledger import now
 
 HANDOFF = {
     "ticket_ref": "shop/tickets/tic-1",
@@ -145,3 +146,23 @@ def test_an_order_is_asked_for_in_one_way(shop, given):
 def test_a_note_is_not_undone(shop):
     with pytest.raises(Conflict):
         shop.performer.reversing.reverse(shop.note().run_id, OPERATOR)
+
+
+TICKET = {"customer_ref": "shop/customers/cus-1", "subject": "Where is it?", "body": "It never came."}
+
+
+def test_a_ticket_tells_that_a_system_does_not_keep_its_orders(shop):
+    made = shop.ask("ticket.create", order_refs=["ord-1"], **TICKET)
+    assert (made.status, made.warnings) == ("succeeded", ["shop: order_refs cannot be written there"])
+
+
+def test_the_same_ticket_is_a_duplicate_for_as_long_as_was_asked_for(shop):
+    shop.ask("ticket.create", **TICKET)
+    with shop.ledger.database.write() as tx:
+        tx.execute("UPDATE run SET created_at = ?", (now(plus_s=-3 * 3600),))
+    assert shop.ask("ticket.create", key="k2", **TICKET).status == "succeeded"
+    with shop.ledger.database.write() as tx:
+        tx.execute("UPDATE run SET created_at = ?", (now(plus_s=-3 * 3600),))
+    with pytest.raises(Conflict) as caught:
+        shop.ask("ticket.create", key="k3", dedupe_window_h=4, **TICKET)
+    assert caught.value.error_code == "possible_duplicate"

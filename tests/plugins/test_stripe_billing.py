@@ -127,8 +127,8 @@ def test_credit_is_granted_once_and_found_again(case):
     currency = (customer.get("currency") or "eur").upper()
     made = call("customer", customer["id"])
     assert isinstance(case.connector.find_credit(grant(currency=currency), made), Absent)
-    first = case.connector.grant_credit(grant(currency=currency), made)
-    again = case.connector.grant_credit(grant(currency=currency), made)
+    first = case.connector.change_credit(grant(currency=currency), made)
+    again = case.connector.change_credit(grant(currency=currency), made)
     assert first.effects[0].remote_id == again.effects[0].remote_id
     assert customer["balance"] == before - 500
     assert len(case.sandbox.effects("credit")) == 1

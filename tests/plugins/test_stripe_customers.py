@@ -1,5 +1,6 @@
 """Customers made and changed at Stripe, and reserved money released: once each, and looked up after a lost answer."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from hub import Absent, Call, CannotTell, Conflict, Found, Target, Unknown
 from hub.actions import (
     Action,
+    CreditGrant,
+    CreditTakeBack,
     CustomerChangeEmail,
     CustomerCreate,
     CustomerUpdateAddress,
@@ -136,3 +139,15 @@ def test_ending_a_subscription_now_credits_the_rest_where_that_is_asked_for(case
     sent = next(entry for entry in case.sandbox.ledger if entry.method == "DELETE")
     assert sent.effect is not None
     assert case.sandbox.effects(f"subscription.cancel {target.remote_id}")
+
+
+def test_credit_that_is_taken_back_is_an_opposite_entry(case: Case) -> None:
+    target = customer(case)
+    amount = {"amount": 500, "currency": case.sandbox.state.get("customers", target.remote_id)["currency"].upper()}  # type: ignore[attr-defined]
+    for n, cls in enumerate((CreditGrant, CreditTakeBack)):
+        action = cls.model_validate({"customer_ref": "any", "amount": amount, "reason": "a late parcel"})
+        made, call = prepared(case, action, target, f"hub-run_{n}")
+        call = dataclasses.replace(call, run_id=f"run_{n}")
+        assert isinstance(do(case, made, call, "find"), Absent)
+        assert do(case, made, call).effects[0].after["amount"] == (-500, 500)[n]
+        assert isinstance(do(case, made, call, "find"), Found)

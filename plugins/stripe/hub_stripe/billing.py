@@ -7,6 +7,7 @@ from hub import (
     Action,
     Conflict,
     CreditGrant,
+    CreditTakeBack,
     Effect,
     Invalid,
     Outcome,
@@ -86,13 +87,13 @@ def changed(one: str, before: Thing | None, after: Thing) -> Outcome:
     return Outcome([Effect("subscription", one, "update", was, now_)], [("subscriptions", one)])
 
 
-def credit(action: CreditGrant, run_id: str, mark: str) -> Any:
+def credit(action: CreditGrant | CreditTakeBack, run_id: str, mark: str) -> Any:
     """Make the body of POST /v1/customers/{id}/balance_transactions; what Stripe owes the customer is negative."""
     amount = action.amount.money()
     if amount.currency in ODD_CURRENCIES:
         raise Unsupported(f"stripe: amounts in {amount.currency} have other minor units at Stripe; grant it there")
     return {
-        "amount": -amount.amount,
+        "amount": -amount.amount if isinstance(action, CreditGrant) else amount.amount,
         "currency": amount.currency.lower(),
         "description": action.reason,
         "metadata": {mark: run_id},

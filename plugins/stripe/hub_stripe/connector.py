@@ -16,6 +16,7 @@ from hub import (
     Checked,
     Connector,
     CreditGrant,
+    CreditTakeBack,
     CustomerChangeEmail,
     CustomerCreate,
     CustomerLookup,
@@ -261,8 +262,9 @@ class StripeConnector(Connector):
         return found
 
     @act(CreditGrant, idempotency="native")
-    def grant_credit(self, action: CreditGrant, call: Call) -> Outcome:
-        """Put credit on a customer's balance, marked with the run."""
+    @act(CreditTakeBack, idempotency="native")
+    def change_credit(self, action: CreditGrant | CreditTakeBack, call: Call) -> Outcome:
+        """Put credit on a customer's balance, or take it off again, marked with the run."""
         one = _target(call, "customer_ref", "cus")
         params = billing.credit(action, call.run_id, actions.MARK)
         with self.client.writing("POST /v1/customers/{id}/balance_transactions"):
@@ -272,7 +274,8 @@ class StripeConnector(Connector):
         return billing.granted(one, made)
 
     @find(CreditGrant)
-    def find_credit(self, action: CreditGrant, call: Call) -> Found | Absent:
+    @find(CreditTakeBack)
+    def find_credit(self, action: Action, call: Call) -> Found | Absent:
         """Look for the run's entry among the customer's; the list is strongly consistent."""
         one = _target(call, "customer_ref", "cus")
         for entry in self._listed(f"/v1/customers/{one}/balance_transactions", []):
