@@ -705,3 +705,15 @@ def test_a_running_hub_takes_a_changed_mapping_with_its_next_sync(market: Any, t
         assert app.status()["market"]["behind"] == []
         mapping(tmp_path, "[tickets.fields\n")
         assert app.sync()["market"]["tickets"]["error"] is None
+
+
+def test_db_compact_forgets_what_is_too_old_and_tells_what_it_freed(hub: Hub, market: Any, tmp_path: Path) -> None:
+    hub("sync")
+    records = hub("db", "compact", "--json").json["records"]
+    mapping(tmp_path, '[tickets]\nraw_retention = "none"\n')
+    found = hub("db", "compact", "--shrink", "--json").json
+    assert found["expired"] == {"market": {"tickets": found["expired"]["market"]["tickets"]}}
+    assert records - found["live"] == found["expired"]["market"]["tickets"] > 0
+    assert (found["shrunk"], found["bytes_free"]) == (True, 0)
+    ran = hub("db", "compact")
+    assert "bytes before" in ran.out

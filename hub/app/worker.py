@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
+from hub.app import keeping
 from hub.app.opened import App
 from hub.app.setup import engine_url
 from hub.config import duration_s
@@ -31,6 +32,7 @@ log = logging.getLogger("hub.worker")
 POLL_S = 1.0
 SWEEP_S = 2.0
 TIDY_S = 600.0
+KEEP_S = 6 * 3600.0
 SWEEPS_KEPT_S = 900.0
 JOBS_KEPT_S = 86_400.0
 DRAIN_S = 30.0
@@ -66,6 +68,7 @@ class Worker:
             "advance": self._advance,
             "receive": self.app.receive,
             "sweep": self._sweep,
+            "keep": self._keep,
         }
         hub = self.app.settings.hub
         lease_s = duration_s(hub.engine_lease)
@@ -93,6 +96,7 @@ class Worker:
             self._offer_pulls(name, slot_at(every_s))
         self._timetable.add("poll", POLL_S, self._poll)
         self._timetable.add("sweep", SWEEP_S, self._offer_sweep)
+        self._timetable.add("keep", KEEP_S, lambda slot: self._engine.enqueue("keep", f"keep:{slot}", "keep"))
         self._timetable.start()
 
     def _watch(self) -> None:
@@ -169,6 +173,11 @@ class Worker:
             self.app.webhooks.forget()
             self._engine.forget(older_than_s=SWEEPS_KEPT_S, prefix="sweep:")
             self._engine.forget(older_than_s=max([JOBS_KEPT_S, *(2 * every for every in self.schedules.values())]))
+
+    def _keep(self) -> None:
+        """Forget raw records that are too old, and give back the room of superseded ones."""
+        keeping.expire(self.app)
+        keeping.compact_if_due(self.app)
 
 
 def pace_s(run: Run, at: float) -> float:

@@ -1,4 +1,4 @@
-"""Keep copies: db backup, db restore."""
+"""Keep copies and keep house: db backup, db restore, db compact."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `hub db`."""
     db.command()(backup)
     db.command()(restore)
+    db.command()(compact)
 
 
 def backup(
@@ -43,6 +44,31 @@ def restore(
 
     found = backups.restore(out.config_path(), source)
     out.answer(found, as_json, lambda: _show(found))
+
+
+def compact(
+    shrink: Annotated[
+        bool, typer.Option("--shrink", help="Write a large SQLite file anew, too: writers wait meanwhile.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Give back the room of raw records that are superseded or too old. Safe beside a running hub."""
+    from hub.app import keeping
+    from hub.cli.remapping import Blocks
+
+    with out.opened(secrets=False) as app, Blocks() as tell:
+        found = keeping.compact(app, shrink=shrink, tell=tell)
+
+    def show() -> None:
+        out.write(
+            f"{counted(found['live'], 'raw record')} of {found['records']:,} kept; {found['dropped_blocks']} blocks "
+            f"dropped, {found['rewritten_blocks']} written anew"
+        )
+        out.write(f"{found['bytes_before']:,} bytes before, {found['bytes_after']:,} after")
+        if found["bytes_free"]:
+            out.write(f"{found['bytes_free']:,} bytes are free for what comes next; --shrink gives them back")
+
+    out.answer(found, as_json, show)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """Apply a changed mapping to what is stored: map diff, apply, suggest, replay-rejects."""
 
 import time
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
@@ -145,3 +147,15 @@ class Progress(syncing.Progress):
             return
         self._told[name] = now
         out.say(f"{name}: {step.read} of {step.total}, {step.changed} changed{', done' if step.done else ''}")
+
+
+class Blocks(Progress):
+    """Tell on stderr how a compaction goes, block by block."""
+
+    def __enter__(self) -> Callable[..., None]:
+        tell = super().__enter__()
+
+        def told(done: int, of: int) -> None:
+            tell(SimpleNamespace(connection="raw", stream="blocks", read=done, total=of, changed=done, done=done >= of))
+
+        return told

@@ -4,7 +4,7 @@ The only way in: a page becomes rows, rejects, links, events and a cursor, in on
 Pulls, webhooks, fetch-after-write and remap all come through `ingest`, so what they leave behind is the same.
 """
 
-from hub.ingest.again import Again, Compared, compare, reproject, retire
+from hub.ingest.again import Again, Compared, compare, note, reproject, retire
 from hub.ingest.commit import Counts, Kept, PageCommit, TableCounts, ingest
 from hub.ingest.merged import archived
 
@@ -18,6 +18,7 @@ __all__ = [
     "archived",
     "compare",
     "ingest",
+    "note",
     "reproject",
     "retire",
 ]

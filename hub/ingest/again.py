@@ -89,7 +89,8 @@ def reproject(
         rejects.forget(work, replayed, {sources[name].id: table for name, table in commit.mapped.tables.items()})
         tell(work)
         if remapped is not None:
-            _note(tx, commit, *remapped)
+            revision, block = remapped
+            note(tx, commit.connection, commit.stream, revision=revision, block=block)
     return found
 
 
@@ -105,13 +106,15 @@ def retire(store: Store, commit: PageCommit, source: Source, dead: Sequence[Know
 
 
 _NOTED = """
-INSERT INTO remap (connection, stream, revision, block, began_at) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (connection, stream) DO UPDATE SET revision = excluded.revision, block = excluded.block
+INSERT INTO remap (connection, stream, revision, block, noted_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (connection, stream) DO UPDATE SET revision = excluded.revision, block = excluded.block,
+    noted_at = excluded.noted_at
 """
 
 
-def _note(tx: Tx, commit: PageCommit, revision: str, block: int) -> None:
-    tx.execute(_NOTED, (commit.connection, commit.stream, revision, block, clock.text(clock.now())))
+def note(tx: Tx, connection: str, stream: str, *, revision: str, block: int) -> None:
+    """Note how far a remap is: to which mapping, and which block it has done."""
+    tx.execute(_NOTED, (connection, stream, revision, block, clock.text(clock.now())))
 
 
 def _kept(commit: PageCommit, index: int) -> Kept:

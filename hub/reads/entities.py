@@ -137,5 +137,6 @@ def _raw(tx: Tx, sources: Sources, records: list[Stored]) -> list[dict[str, Any]
         place = tx.execute(sql, (record.source_id, record.remote_id)).fetchone()
         if place:
             (data,) = raw.read(tx, [place])
-            found.append({**_where(sources, record), "data": msgspec.Raw(data)})
+            if data:  # one that was taken out is empty
+                found.append({**_where(sources, record), "data": msgspec.Raw(data)})
     return found

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 from hub.config import ConnectionSettings
 from hub.connector import Page
 from hub.errors import Conflict
-from hub.ingest import Compared, PageCommit, compare, reproject
+from hub.ingest import Compared, PageCommit, compare, note, reproject
 from hub.mapping import CompiledMapping
-from hub.remap import orphans, stored
+from hub.remap import orphans, purging, stored
 from hub.remap.replaying import replay_stream
 from hub.store import Sources, Store, clock, sources
 
@@ -164,22 +164,25 @@ def _apply(run: Run) -> None:
         known = tx.execute(_POSITION, key).fetchone()
         after = known[1] if known and known[0] == revision else 0
         sources.begin(tx, *key, mapping=revision)
+        note(tx, *key, revision=revision, block=after)
+    purging.purge(run)
     for _ in range(_ROUNDS):
         last = _walk(run, after)
         orphans.bury(run, whole=after == 0)
         replay_stream(run)
         with run.store.write() as tx:
-            tx.execute(_DONE, key)
             if sources.settled(tx, *key, mapping=revision):
-                _finish(run)
-                return
+                tx.execute(_DONE, key)
+                break
             sources.begin(tx, *key, mapping=revision)
         after = last
-    raise Conflict(
-        f"{run.connection.name} {run.stream}: another process keeps writing with another mapping; restart it "
-        "(`hub serve`, `hub worker`), then say `hub map apply` again",
-        code="mapping_changed",
-    )
+    else:
+        raise Conflict(
+            f"{run.connection.name} {run.stream}: another process keeps writing with another mapping; restart it "
+            "(`hub serve`, `hub worker`), then say `hub map apply` again",
+            code="mapping_changed",
+        )
+    _finish(run)
 
 
 def _walk(run: Run, after: int) -> int:

@@ -39,6 +39,8 @@ class Kept(Protocol):
     def write(self) -> AbstractContextManager[Tx]: ...
     def read(self) -> AbstractContextManager[Tx]: ...
     def version(self) -> str | None: ...
+    def shrink(self) -> None: ...
+    def size(self) -> tuple[int, int]: ...
     def close(self) -> None: ...
 
 
@@ -75,6 +77,17 @@ class Database:
     def version(self) -> str | None:
         """Name the migration the database is at."""
         return self.kept.version()
+
+    def size(self) -> tuple[int, int]:
+        """Give the bytes that the database takes, and those of them that are free for what comes next."""
+        return self.kept.size()
+
+    def shrink(self) -> None:
+        """
+        Give free room back: on SQLite the whole file is written anew, writers wait meanwhile and the disk needs room
+        for a second one; on Postgres a plain VACUUM, which disturbs nobody.
+        """
+        self.kept.shrink()
 
     def close(self) -> None:
         """Close all connections; a transaction still open elsewhere ends first."""

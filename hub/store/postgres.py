@@ -30,6 +30,11 @@ _SILENT_S = 120
 _NOT_NOW = ("08", "25P03", "40", "53", "55", "57", "58")
 _TURNS = {"hub": 7_237_011, "ledger": 7_237_012}
 _SYNCHRONOUS = {"hub": "off", "ledger": "on", "traffic": "off"}
+_VACUUMED = ("raw", "state", "untaken", "reject")
+_SIZE = """
+SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class AS c
+WHERE c.relnamespace = CAST(? AS text)::regnamespace AND c.relkind = 'r'
+"""
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
@@ -87,6 +92,22 @@ class Postgres:
     def version(self) -> str | None:
         """Name the migration the schema is at."""
         return _version(self._connect)
+
+    def size(self) -> tuple[int, int]:
+        """Give the bytes of the schema's tables; what of them is free only the server knows."""
+        with self.read() as tx:
+            (size,) = tx.execute(_SIZE, (self.branch,)).fetchone()
+        return int(size), 0
+
+    def shrink(self) -> None:
+        """Let the server take back the room of rows that are gone."""
+        with told():
+            connection = self._connect()
+            try:
+                for table in _VACUUMED:
+                    connection.execute(f"VACUUM {table}")
+            finally:
+                connection.close()
 
     def close(self) -> None:
         """Close all connections; a write transaction still open elsewhere ends first."""

@@ -1,7 +1,7 @@
 """The vendor's own bytes: blocks of up to 100 records, compressed together. Nothing moves inside a block."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,6 +13,7 @@ from hub.store.dialect import ANY, array
 BLOCK = 100
 _LEVEL = 1  # level 3 takes a third longer for three bytes of a hundred
 _BLOCKS = f"SELECT block, data FROM raw WHERE block IN {ANY} AND stream = ?"  # noqa: S608
+_DATA = f"SELECT block, data FROM raw WHERE block IN {ANY} ORDER BY block"  # noqa: S608
 _own = threading.local()
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
@@ -27,6 +28,7 @@ class Blocks:
     stream: str | None = None
     pending: list[bytes] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
+    written: int = 0
 
     @classmethod
     def after(cls, tx: Tx, source_id: int, stream: str | None = None) -> "Blocks":
@@ -44,16 +46,15 @@ class Blocks:
         return [self.first + at // BLOCK for at in found], [at % BLOCK for at in found]
 
     def write(self, tx: Tx) -> None:
-        """Compress and insert what was put."""
+        """Compress and insert what was put; `written` says afterwards how much room it takes."""
         compress = _compressor().compress
-        tx.executemany(
-            "INSERT INTO raw (block, source_id, stream, count, data) VALUES (?, ?, ?, ?, ?)",
-            [
-                (self.first + at // BLOCK, self.source_id, self.stream, len(part), compress(_pack(part)))
-                for at in range(0, len(self.pending), BLOCK)
-                for part in (self.pending[at : at + BLOCK],)
-            ],
-        )
+        rows = [
+            (self.first + at // BLOCK, self.source_id, self.stream, len(part), compress(_pack(part)))
+            for at in range(0, len(self.pending), BLOCK)
+            for part in (self.pending[at : at + BLOCK],)
+        ]
+        self.written = sum(len(row[4]) for row in rows)
+        tx.executemany("INSERT INTO raw (block, source_id, stream, count, data) VALUES (?, ?, ?, ?, ?)", rows)
 
 
 def _compressor() -> zstandard.ZstdCompressor:
@@ -86,6 +87,29 @@ def at(tx: Tx, places: Iterable[tuple[int, int]], stream: str) -> dict[tuple[int
         records = unpacked(data)
         found.update({(block, index): records[index] for index in wanted[block] if records[index]})
     return found
+
+
+def blocks(tx: Tx, numbers: Iterable[int]) -> dict[int, list[bytes]]:
+    """Give the records of whole blocks, by their numbers; those taken out are empty."""
+    return {block: unpacked(data) for block, data in tx.execute(_DATA, (array(numbers),))}
+
+
+def without(tx: Tx, places: Iterable[tuple[int, int]]) -> int:
+    """Take raw records out for good, where the caller made sure that no row needs them; give the bytes freed."""
+    return replace(tx, dict.fromkeys(places, b""))
+
+
+def replace(tx: Tx, records: Mapping[tuple[int, int], bytes]) -> int:
+    """Write other bytes in the place of raw records; give by how many bytes the blocks shrink."""
+    shrunk = 0
+    for block, found in blocks(tx, {block for block, _ in records}).items():
+        new = [records.get((block, index), record) for index, record in enumerate(found)]
+        if new != found:
+            data = packed(new)
+            (before,) = tx.execute("SELECT length(data) FROM raw WHERE block = ?", (block,)).fetchone()
+            tx.execute("UPDATE raw SET data = ?, count = ? WHERE block = ?", (data, sum(map(bool, new)), block))
+            shrunk += before - len(data)
+    return shrunk
 
 
 def unpacked(data: bytes) -> list[bytes]:

@@ -21,6 +21,7 @@ SCHEME = "sqlite:///"
 _BUSY_MS = 30_000
 _DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _SYNCHRONOUS = {"hub": "NORMAL", "ledger": "FULL"}
+_SIZES = ("page_size", "page_count", "freelist_count")
 _CACHE_KIB = 16_000
 _CHECKPOINT_PAGES = 4000
 _AT_ONCE = 500
@@ -96,6 +97,21 @@ class SqliteFile:
     def version(self) -> str | None:
         """Name the migration the database is at."""
         return migrate.version(self.path)
+
+    def size(self) -> tuple[int, int]:
+        """Give the bytes of the file, and those of them that are free."""
+        with self.read() as tx:
+            page, pages, free = (tx.execute(f"PRAGMA {name}").fetchone()[0] for name in _SIZES)
+        return page * pages, page * free
+
+    def shrink(self) -> None:
+        """Write the file anew without its free pages. Raises Temporary while others keep it busy."""
+        with self._lock:
+            try:
+                self._writing().execute("VACUUM")
+                self._writing().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.OperationalError as exc:
+                raise Temporary(f"{self.path}: could not be written anew ({exc})", retry_after_s=60.0) from exc
 
     def close(self) -> None:
         """Close all connections; a transaction still open elsewhere ends first."""

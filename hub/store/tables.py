@@ -169,7 +169,7 @@ class Remap(HubTable, table=True):
     stream: str = Field(primary_key=True)
     revision: str
     block: int
-    began_at: str
+    noted_at: str
 
 
 class Described(HubTable, table=True):

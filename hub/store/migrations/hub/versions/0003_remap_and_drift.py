@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column("stream", sa.String(), nullable=False),
         sa.Column("revision", sa.String(), nullable=False),
         sa.Column("block", sa.Integer(), nullable=False),
-        sa.Column("began_at", sa.String(), nullable=False),
+        sa.Column("noted_at", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("connection", "stream"),
         sqlite_with_rowid=False,
     )
