@@ -1,19 +1,25 @@
 """
 Secrets of open connections: known by value, so that none of them leaves by a log line or an error.
 
-For now they come from the environment through `${ENV}` in the configuration and are held in memory only.
+They come from the environment through `${ENV}` in the configuration and are held in memory only. What processes must
+share because of them is locked with them, or is a hash.
 """
 
+import base64
 import hashlib
 import os
 import re
 import threading
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from cryptography.fernet import Fernet, InvalidToken
 from pydantic import BaseModel, SecretStr
 
 HIDDEN = "***"
 _SHORTEST = 6
+_LONGEST_KEY = 100_000
 
 
 class Vault:
@@ -51,6 +57,33 @@ def sealed(secrets: list[str], seal: str | None = None) -> str:
     salt = bytes.fromhex(seal.partition(":")[0]) if seal else os.urandom(16)
     text = "\0".join(secrets).encode()
     return f"{salt.hex()}:{hashlib.scrypt(text, salt=salt, n=2**14, r=8, p=1).hex()}"
+
+
+def lock(text: str, secret: str) -> str:
+    """Encrypt a text so that only who has the same secret reads it (Fernet, under a key of its own each time)."""
+    salt = os.urandom(16)
+    return f"{salt.hex()}:{Fernet(_key(secret, salt)).encrypt(text.encode()).decode()}"
+
+
+def unlock(locked: str | None, secret: str) -> str | None:
+    """Give the text that was locked with this secret, None where it was another."""
+    salt, _, token = (locked or "").partition(":")
+    try:
+        return Fernet(_key(secret, bytes.fromhex(salt))).decrypt(token.encode()).decode()
+    except (InvalidToken, ValueError):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _key(secret: str, salt: bytes) -> bytes:
+    return base64.urlsafe_b64encode(hashlib.scrypt(secret.encode(), salt=salt, n=2**14, r=8, p=1, dklen=32))
+
+
+def credentials_of(config: BaseModel) -> list[str]:
+    """Give all that decides who a connection is to its vendor: secrets, files with keys, and the other settings."""
+    files = [value for value in dict(config).values() if isinstance(value, Path) and value.is_file()]
+    keys = [file.read_text("latin-1") for file in files if file.stat().st_size <= _LONGEST_KEY]
+    return [*secrets_of(config), *keys, config.model_dump_json()]
 
 
 def _values(value: Any) -> list[SecretStr]:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,14 +14,16 @@ import msgspec
 from pydantic import SecretStr
 
 from hub.config import ConnectionSettings, Settings, connector_config, did_you_mean
+from hub.connections.logins import SharedLogins
 from hub.connections.standing import Standings
 from hub.connections.walls import wall
 from hub.connector import Checked, Connector, Mark
 from hub.errors import ConfigError, HubError, MappingError, near
 from hub.mapping import CompiledMapping, Source, compile_mapping, locate
 from hub.plugins import Plugins
-from hub.transport import Alone, Pace, Patience, Traffic, Transport, is_loopback
-from hub.vault import Vault, secrets_of
+from hub.store.traffic import Traffic as Shared
+from hub.transport import Alone, Logins, OwnLogins, Pace, Patience, Transport, is_loopback
+from hub.vault import Vault, credentials_of
 
 log = logging.getLogger("hub.connections")
 
@@ -69,14 +70,15 @@ class Connections:
         plugins: Plugins,
         vault: Vault | None = None,
         *,
-        traffic: Callable[[], Traffic] = Alone,
+        traffic: Callable[[], Shared] | None = None,
         standings: Standings | None = None,
     ) -> None:
         self.settings = settings
         self.plugins = plugins
         self.vault = vault or Vault()
         self.standings = standings
-        self._traffic = cache(traffic)
+        self._shared = traffic
+        self._alone = Alone()
         self._open: dict[str, Connection] = {}
         self._introduced: set[str] = set()
         self._lock = threading.RLock()
@@ -166,7 +168,7 @@ class Connections:
         limits = tuple(replace(one, count=settings.limits.counts.get(one.name, one.count)) for one in limits)
         if settings.limits.enforce == "auto" and is_loopback(settings.base_url):
             return Pace(name, limits, on=False)
-        return Pace(name, limits, self._traffic(), on=True)
+        return Pace(name, limits, self._shared() if self._shared else self._alone, on=True)
 
     def close(self) -> None:
         with self._lock:
@@ -174,6 +176,9 @@ class Connections:
                 connection.connector.close()
                 connection.transport.close()
             self._open.clear()
+
+    def _logins(self, name: str) -> Logins:
+        return SharedLogins(name, self._shared) if self._shared else OwnLogins()
 
     def _settings(self, name: str) -> ConnectionSettings:
         settings = self.settings.connections.get(name)
@@ -193,10 +198,11 @@ class Connections:
             base_url=settings.base_url,
             patience=_patience(settings.base_url),
             pace=self.pace(name),
+            logins=self._logins(name),
         )
         meet_structs()
         if self.standings:
-            self.standings.meet(name, secrets_of(config))
+            self.standings.meet(name, credentials_of(config))
         return Connection(name, cls(config, transport), mapping, transport, settings, standings=self.standings)
 
 

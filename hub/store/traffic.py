@@ -32,6 +32,8 @@ TABLES = (
     "pull (connection {text} NOT NULL, stream {text} NOT NULL, since {real} NOT NULL, at {real} NOT NULL,"
     " pages INTEGER NOT NULL, read INTEGER NOT NULL, changed INTEGER NOT NULL, total INTEGER,"
     " PRIMARY KEY (connection, stream))",
+    "login (connection {text} NOT NULL PRIMARY KEY, token {text}, lease {real} NOT NULL, refused {text},"
+    " refused_by {text}, refused_at {real} NOT NULL)",
 )
 INDEX = "CREATE INDEX IF NOT EXISTS slot_free ON slot (account, name, until)"
 _HELD = """
@@ -68,6 +70,12 @@ _PULLS = """
 SELECT connection, stream, pages, read, changed, total, at - since, epoch() - at FROM pull
 WHERE at > epoch() - ? ORDER BY connection, stream
 """
+_LEASE = """
+INSERT INTO login (connection, lease, refused_at) VALUES (?, epoch() + ?, 0)
+ON CONFLICT (connection) DO UPDATE SET lease = excluded.lease WHERE login.lease <= epoch() RETURNING 1
+"""
+_SIGNED_IN = "UPDATE login SET token = ?, lease = 0, refused = NULL, refused_by = NULL WHERE connection = ?"
+_NOT_SIGNED_IN = "UPDATE login SET lease = 0, refused = ?, refused_by = ?, refused_at = epoch() WHERE connection = ?"
 _SILENT_S = 900.0
 """A pull that told nothing for so long has died, or is not worth showing."""
 
@@ -106,6 +114,15 @@ class Pull(NamedTuple):
     total: int | None
     took_s: float
     age_s: float
+
+
+class Login(NamedTuple):
+    """The locked token of a connection that signs in; `refused` is what the vendor said where it did not let in."""
+
+    token: str | None = None
+    refused: str | None = None
+    refused_by: str | None = None
+    refused_age_s: float = 0.0
 
 
 class Kept(Protocol):
@@ -180,6 +197,24 @@ class Traffic:
     def pulls(self) -> list[Pull]:
         """Give the pulls under way, in any process."""
         return [Pull(*row) for row in self._kept.run(_PULLS, (_SILENT_S,))]
+
+    def login(self, connection: str) -> Login:
+        """Give the token of a connection, or what became of the last log-in."""
+        sql = "SELECT token, refused, refused_by, epoch() - refused_at FROM login WHERE connection = ?"
+        rows = self._kept.run(sql, (connection,))
+        return Login(*rows[0]) if rows else Login()
+
+    def lease(self, connection: str, seconds: float) -> bool:
+        """Take the right to sign in, for so long at most; False where another process has it."""
+        return bool(self._kept.run(_LEASE, (connection, seconds)))
+
+    def signed_in(self, connection: str, token: str) -> None:
+        """Keep the token, locked, and give back the right to sign in."""
+        self._told("a log-in", _SIGNED_IN, (token, connection))
+
+    def not_signed_in(self, connection: str, refused: str | None, *, by: str | None) -> None:
+        """Give back the right to sign in; say what the vendor said, if it refused."""
+        self._told("a log-in", _NOT_SIGNED_IN, (refused, by, connection))
 
     def close(self) -> None:
         """Close the connection."""

@@ -68,7 +68,7 @@ class TrafficSchema:
 
     def _prepare(self) -> None:
         """Make the schema where it is not there yet; two that come at once take turns."""
-        if self._connection.execute("SELECT to_regclass('traffic.pull')").fetchone() != (None,):
+        if self._connection.execute("SELECT to_regclass('traffic.login')").fetchone() != (None,):
             return
         with self._connection.transaction():
             self._connection.execute(f"SELECT pg_advisory_xact_lock({_TURN})")

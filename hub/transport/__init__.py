@@ -6,6 +6,7 @@ retries reads and never writes, and knows of each write whether its bytes left.
 """
 
 from hub.transport.flights import Captured, Flight, announce, capturing, was_sent, watch
+from hub.transport.logins import Logins, OwnLogins
 from hub.transport.pacing import Alone, Pace, Patience, Traffic, is_yielding, yielding
 from hub.transport.session import SHOWN_HEADERS, Transport, is_loopback, shown
 from hub.transport.told import Quota, quotas, retry_after
@@ -15,6 +16,8 @@ __all__ = [
     "Alone",
     "Captured",
     "Flight",
+    "Logins",
+    "OwnLogins",
     "Pace",
     "Patience",
     "Quota",

@@ -13,6 +13,7 @@ from requests.adapters import HTTPAdapter
 
 from hub.errors import Invalid
 from hub.transport.flights import Captured, Flight, is_capturing, note, was_sent
+from hub.transport.logins import Logins, OwnLogins
 from hub.transport.pacing import Pace, Pass, Patience
 from hub.transport.told import retry_after
 
@@ -115,6 +116,7 @@ class Transport(requests.Session):
         base_url: str | None = None,
         patience: Patience | None = None,
         pace: Pace | None = None,
+        logins: Logins | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -122,6 +124,7 @@ class Transport(requests.Session):
         self.base_url = base_url.rstrip("/") if base_url else None
         self.patience = patience or Patience()
         self.pace = pace or Pace(name)
+        self.logins = logins or OwnLogins()
         self.sleep: Callable[[float], None] = time.sleep
         self.trust_env = base_url is None
         self.auth = _as_it_is  # or requests would let an entry in ~/.netrc replace the connector's own Authorization
@@ -132,6 +135,16 @@ class Transport(requests.Session):
     def account(self) -> str:
         """The vendor's account that the limits are kept for."""
         return self.pace.account
+
+    def sign_in(self, make: Callable[[], str], *, secret: str, stale: str | None = None) -> str:
+        """
+        Give the token of this connection; `make` signs in where there is none yet, or where it is the `stale` one.
+
+        All threads and processes of a hub share it, and one of them signs in for all. It is kept encrypted with
+        `secret`, what the vendor was signed in to with. Raises what `make` raises, and Unauthorized where another
+        process was refused meanwhile.
+        """
+        return self.logins.token(make, secret=secret, stale=stale)
 
     def own(self, host: str) -> None:
         """Add a host that the vendor itself named after signing in, such as Salesforce's instance."""

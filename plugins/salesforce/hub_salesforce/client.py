@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from collections.abc import Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,9 @@ class Client:
         self.config = config
         self.transport = transport
         self._sf: Salesforce | None = None
+        self._token: str | None = None
+        self._stale: str | None = None
+        self._refused: tuple[float, str] = (0.0, "")
         self._lock = threading.RLock()
 
     def get(self, path: str, what: str, params: Mapping[str, str] | None = None) -> bytes:
@@ -122,25 +126,48 @@ class Client:
         return body
 
     def _session(self) -> "Salesforce":
+        begun = time.monotonic()
         with self._lock:
             if self._sf is None:
+                at, told = self._refused
+                if at > begun:  # another thread was refused while this one waited: wrong passwords lock users out
+                    raise Unauthorized(told)
                 # A context of its own: a log-in is no write of the action that needs it. It is sent even in a preview,
-                # never shown there (it holds the password), and tried once, lest wrong passwords lock the user out.
+                # never shown there (it holds the password), and tried once.
                 self._sf = Context().run(self._signed_in)
             return self._sf
 
     def _expired(self, sf: "Salesforce") -> None:
         with self._lock:
             if self._sf is sf:
-                self._sf = None
+                self._sf, self._stale = None, self._token
 
     def _signed_in(self) -> "Salesforce":
+        try:
+            return self._with_token()
+        except Unauthorized as exc:
+            self._refused = (time.monotonic(), exc.message)
+            raise
+
+    def _with_token(self) -> "Salesforce":
+        if self.config.sign_in == "session":
+            return self._salesforce(self._credentials())
+        if not isinstance(self.transport, Transport):
+            self._token = self._log_in()
+        else:
+            self._token = self.transport.sign_in(self._log_in, secret=self._secret(), stale=self._stale)
+        return self._salesforce(json.loads(self._token))
+
+    def _log_in(self) -> str:
+        """Sign in, and give what a session needs."""
+        sf = self._salesforce(self._credentials())
+        return json.dumps({"instance": sf.sf_instance, "session_id": sf.session_id})
+
+    def _salesforce(self, how: Mapping[str, Any]) -> "Salesforce":
         from simple_salesforce.api import Salesforce
 
         try:
-            sf = Salesforce(
-                version=self.config.api_version, session=self.transport, object_pairs_hook=None, **self._credentials()
-            )
+            sf = Salesforce(version=self.config.api_version, session=self.transport, object_pairs_hook=None, **how)
         except sdk_faults() as exc:
             if self.config.sign_in == "jwt" and not _from_vendor(exc):
                 raise Unauthorized("Salesforce: log-in: private_key_file holds no RSA key in PEM form") from exc
@@ -149,6 +176,13 @@ class Client:
         sf._salesforce_login_partial = None  # the SDK would sign in again by itself, in the midst of anything
         self._own(sf.sf_instance)
         return sf
+
+    def _secret(self) -> str:
+        """Give what is signed in with, which keeps the session where all processes find it."""
+        own = self.config
+        if own.sign_in == "jwt":
+            return self._private_key()
+        return _secret(own.password if own.sign_in == "password" else own.client_secret)
 
     def _credentials(self) -> dict[str, Any]:
         own, way = self.config, self.config.sign_in

@@ -106,6 +106,13 @@ class SalesforceSandbox(Sandbox):
         with self.lock:
             self.sessions.clear()
 
+    def admin(self, request: Request) -> Response:
+        """Answer /_sandbox/…; POST /_sandbox/expire ends all sessions."""
+        if request.path == "/_sandbox/expire" and request.method == "POST":
+            self.expire_sessions()
+            return Response({"ok": True})
+        return super().admin(request)
+
     def expire_queries(self) -> None:
         """Forget the rest of every query, as Salesforce does after a while."""
         with self.lock:
