@@ -48,7 +48,7 @@ bench-sync: $(STAMP)  ## measure syncs beside the raw limit, dlt, airbyte-cdk an
 bench-world: $(STAMP)  ## measure the 500-customer world: seconds, memory, a second full pass
 	@$(BIN)/python bench/world.py
 
-crash: $(STAMP)  ## kill workers 200 times while they act, then count what happened (about ten minutes)
+crash: $(STAMP)  ## kill workers 200 times while they act, on SQLite and on Postgres, then count what happened (ten minutes)
 	@$(BIN)/python bench/crash
 
 bench-actions: $(STAMP)  ## measure what the hub adds to an action, beside the vendor's SDK alone

@@ -15,20 +15,26 @@ SYSTEM = {"payment.refund": "stripe", "ticket.reply": "zendesk", "ticket.note": 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is asked for, how often a process is killed, and how many people live in the world."""
+    """
+    How much is asked for, how often a process is killed, and how many people live in the world.
+
+    `settled` is how many runs must have settled whose effect was there before their process died.
+    """
 
     refunds: int
     messages: int
     orders: int
     kills: int
     customers: int
+    settled: int = 0
 
     def small(self) -> "Size":
         """Give the size of the two smaller parts."""
         return Size(40, 20, 0, max(6, self.kills // 20), self.customers)
 
 
-SHORT = Size(refunds=210, messages=60, orders=40, kills=24, customers=200)
+SHORT = Size(refunds=105, messages=30, orders=20, kills=13, customers=120, settled=25)
+"""On each of two stores."""
 
 
 @dataclass

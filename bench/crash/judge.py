@@ -89,7 +89,9 @@ def verdict(counted: dict[str, dict[str, Any]], size: Size) -> list[str]:
         "at most 1 % of the others need attention": sum(attention.values()) <= max(1, others // 100),
         "at least half of the kills came while a step was sending": sending * 2 >= main["kills"],
         f"at least {size.kills} kills": main["kills"] >= size.kills,
-        "at least 50 runs settled whose effect was there before the crash": main["effect_before_crash_settled"] >= 50,
+        f"at least {size.settled} runs settled whose effect was there before the crash": (
+            main["effect_before_crash_settled"] >= size.settled
+        ),
         "a vendor that forgets keys doubles nothing": forgetful["doubled"] == 0 and forgetful["lost"] == 0,
         "no worker died by itself": sum(part["died_alone"] for part in counted.values()) == 0,
         "the control doubles": control["doubled"] > 0,

@@ -104,7 +104,8 @@ def main(config: str, address: str) -> None:
     app = App.open(config)
     for name in app.connections.names():
         app.connections.open(name).transport.limits = ()
-    import stripe  # noqa: F401 - so that no worker has to
+    import psycopg  # noqa: F401 - so that no worker has to
+    import stripe  # noqa: F401
     import zenpy  # noqa: F401
 
     faulthandler.enable()

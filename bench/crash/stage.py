@@ -13,6 +13,7 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from intents import Supply
+from stores import hub_table
 
 from hub.app import App
 from hub.store import Database
@@ -82,8 +83,7 @@ class Stage:
         up = json.loads(self._line(self._child([*command, "--customers", str(self.customers)])))
         self.addresses = up["sandboxes"]
         text = up["config"].replace("[connections.legacy]", "[connections.legacy]\nack_wait_s = 1")
-        own = f'[hub]\ndatabase_url = "{self.url}"\n' if self.url else ""
-        self.config.write_text(f"{own}{text}")
+        self.config.write_text(f"{hub_table(self.url)}{text}")
         (self.folder / "policy.toml").write_text(POLICY)
 
     def _child(self, command: list[str], **more: Any) -> subprocess.Popen[str]:

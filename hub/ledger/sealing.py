@@ -4,20 +4,21 @@ The keys that seal the audit chain, and its signed head: two files that are kept
 Who can write the database but does not have the key file can neither change a row nor add one unnoticed.
 """
 
+import errno
 import fcntl
 import hashlib
 import hmac
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from hub.errors import ConfigError
+from hub.errors import ConfigError, Temporary
 
 GENESIS = "0" * 64
 """What stands for the hash of the row before the first."""
@@ -170,11 +171,19 @@ class Files:
 
 
 def _replace(path: Path, data: bytes) -> None:
+    """Put a file in the place of another, whole or not at all. Raises Temporary where the disk does not take it."""
     made = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(made, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    made.replace(path)
+        descriptor = os.open(made, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        try:
+            if os.write(descriptor, data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        made.replace(path)
+    except OSError as exc:
+        with suppress(OSError):
+            made.unlink(missing_ok=True)
+        text = f"{path}: cannot be written ({exc.strerror}); is the disk full or read-only?"
+        raise Temporary(text) from exc

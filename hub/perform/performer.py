@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -308,7 +309,8 @@ class Performer:
         except Lost:
             return self._as_it_stands(self.ledger.get(run.id))
         except BaseException:
-            self.ledger.release(run.id, owner=owner)
+            with suppress(HubError):  # the ledger may be what failed; its lease ends by itself
+                self.ledger.release(run.id, owner=owner)
             raise
         log.info("%s %s: %s", run.id, run.action, result.status)
         after = Afterwards(self._fetch, self._resolve, self._get, self._readers)

@@ -69,30 +69,37 @@ class SqliteFile:
         me = threading.get_ident()
         if self._owner == me:
             raise RuntimeError("a write transaction is already open in this thread")
-        with self._lock:
+        with self._lock, self._told("written"):
             connection = self._writing()
             self._owner = me
             try:
                 self._begin(connection)
                 with _transaction(connection):
                     yield connection
-            except sqlite3.OperationalError as exc:
-                if exc.sqlite_errorcode & 0xFF not in _DISK:
-                    raise
-                raise Temporary(f"{self.path}: cannot be written ({exc}); is the disk full or read-only?") from exc
             finally:
                 self._owner = None
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Open a read transaction: all statements see one state of the database."""
-        connection = self._take()
+        with self._told("read"):
+            connection = self._take()
+            try:
+                connection.execute("BEGIN")
+                with _transaction(connection):
+                    yield connection
+            finally:
+                self._give(connection)
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Turn what the disk does not do now into Temporary; a reader needs some of it too."""
         try:
-            connection.execute("BEGIN")
-            with _transaction(connection):
-                yield connection
-        finally:
-            self._give(connection)
+            yield
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF not in _DISK:
+                raise
+            raise Temporary(f"{self.path}: cannot be {what} ({exc}); is the disk full or read-only?") from exc
 
     def version(self) -> str | None:
         """Name the migration the database is at."""
@@ -134,6 +141,8 @@ class SqliteFile:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF in _DISK:
+                raise
             raise Temporary(f"{self.path}: another process keeps the database locked", retry_after_s=5.0) from exc
 
     def _take(self) -> sqlite3.Connection:
@@ -159,10 +168,14 @@ class SqliteFile:
             cached_statements=256,
             factory=Connection,
         )
-        connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.branch]}")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        try:
+            connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.branch]}")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
