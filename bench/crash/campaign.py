@@ -209,6 +209,9 @@ class Campaign:
 
     def _finish(self) -> None:
         """Let everything be asked and settled; where a run ended in a definite failure, its agent asks anew."""
+        self.stage.calm()
+        if self.mode == "ignore_keys":
+            self.stage.fault("stripe", WRITES["stripe"], "ignore_keys", 1_000_000)
         end = time.monotonic() + PATIENCE_S
         while time.monotonic() < end:
             self._talk()

@@ -33,7 +33,7 @@ class Size:
         return Size(40, 20, 0, max(6, self.kills // 20), self.customers)
 
 
-SHORT = Size(refunds=105, messages=30, orders=20, kills=13, customers=120, settled=25)
+SHORT = Size(refunds=105, messages=30, orders=20, kills=15, customers=120, settled=25)
 """On each of two stores."""
 
 

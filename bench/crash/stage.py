@@ -69,13 +69,19 @@ class Stage:
         """Set a fault in a sandbox."""
         self._ask(system, "faults", {"match": match, "do": do, "times": times})
 
+    def calm(self) -> None:
+        """Take back the faults that nothing has met yet."""
+        for system in SYSTEMS:
+            self._ask(system, "faults", method="DELETE")
+
     def ledger(self, system: str) -> list[dict[str, Any]]:
         """Give the effects that a vendor counts, in order."""
         return [entry for entry in self._ask(system, "ledger") if entry["effect"] is not None]
 
-    def _ask(self, system: str, what: str, body: Any = None) -> Any:
+    def _ask(self, system: str, what: str, body: Any = None, *, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
-        with urlopen(Request(f"{self.addresses[system]}/_sandbox/{what}", data), timeout=30) as answer:
+        url = f"{self.addresses[system]}/_sandbox/{what}"
+        with urlopen(Request(url, data, method=method), timeout=30) as answer:
             return json.load(answer)
 
     def _sandboxes(self) -> None:

@@ -26,6 +26,8 @@ SEND_WITHIN = timedelta(seconds=30)
 """How long after the commit that says "sending" a write may leave; later it does not leave at all."""
 IN_FLIGHT = timedelta(seconds=90)
 """How long after that commit a request may be under way; before that, not finding its effect proves nothing."""
+SENDS = 2
+"""How often a step is sent that is surely not there: what was lost twice, or gets a stored error again, has failed."""
 SAFE = frozenset({"native", "upsert", "set", "version"})
 """Strategies under which the vendor itself keeps the same request, sent beside a lost one, from a second effect."""
 ATTENTION_AFTER = timedelta(hours=24)
@@ -82,7 +84,10 @@ class Work:
             self._done(answer.outcome)
             return
         absent = isinstance(answer, Absent)
-        again = (self._landed() or answered) if absent else doubt.resend and self._key_still_known()
+        if absent:
+            again = (self._landed() or answered) and self.step.attempt < SENDS
+        else:
+            again = doubt.resend and self._key_still_known()
         if may_resend and again:
             self._send(again=True)
         elif absent and self._landed():

@@ -202,8 +202,11 @@ class Sandbox:
         with self.lock:
             if request.path == "/_sandbox/ledger":
                 return Response([asdict(e) for e in self.ledger])
-            if request.path == "/_sandbox/faults" and request.method == "POST":
-                self.faults.append(Fault(**request.json()))
+            if request.path == "/_sandbox/faults" and request.method in ("POST", "DELETE"):
+                if request.method == "DELETE":
+                    self.faults.clear()
+                else:
+                    self.faults.append(Fault(**request.json()))
                 return Response([asdict(f) for f in self.faults])
             if request.path == "/_sandbox/reset" and request.method == "POST":
                 self.reset()

@@ -116,11 +116,15 @@ def test_a_refund_that_happens_after_its_connection_broke_is_kept_apart_by_its_k
     assert shop.effects("refund") == 1
 
 
-def test_two_lost_answers_with_a_native_key_are_not_called_absent(shop):
+def test_what_was_lost_twice_fails_once_it_is_surely_not_there(shop):
+    """A vendor that keeps its first answer to a key, a server error too, would be asked for ever."""
     shop.sandbox.fault("POST /refunds", "drop_before", times=2)
     assert shop.refund().status == "unknown"
-    assert landed(shop).refund().status == "succeeded"
-    assert shop.effects("refund") == 1
+    assert shop.refund().status == "unknown"
+    ended = landed(shop).refund()
+    assert (ended.status, ended.error["code"], ended.error["retryable"]) == ("failed", "temporary", True)
+    assert (len(shop.sandbox.ledger), shop.effects("refund")) == (2, 0)
+    assert shop.refund(key="k2").status == "succeeded"
 
 
 def test_a_process_that_slept_sends_nothing(shop, monkeypatch):
