@@ -17,6 +17,11 @@ def hub_connectors() -> list[type]:
 @hookimpl
 def hub_converters() -> dict[str, Callable[..., Any]]:
     """Give the converters that the default mapping uses."""
-    from hub_salesforce.links import salesforce_domain, salesforce_page
+    from hub_salesforce import links
 
-    return {"salesforce_domain": salesforce_domain, "salesforce_page": salesforce_page}
+    return {
+        "salesforce_domain": links.salesforce_domain,
+        "salesforce_page": links.salesforce_page,
+        "salesforce_queue": links.salesforce_queue,
+        "salesforce_user": links.salesforce_user,
+    }
