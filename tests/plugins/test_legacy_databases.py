@@ -284,6 +284,20 @@ def test_a_version_given_out_early_and_committed_late_is_read(source: Source) ->
     assert [page.cursor for page in again] == [None]
 
 
+def test_the_hour_that_clocks_show_twice_hides_no_change(source: Source) -> None:
+    source.run("CREATE TABLE orders (id INTEGER PRIMARY KEY, changed TIMESTAMP)")
+    source.fill("orders", [(1, "2025-10-26 01:30:00"), (2, "2025-10-26 02:50:00")])
+    what, connector = stream(changed_at="changed", zone="Europe/Berlin"), source.opened()
+    first = pulled(connector, what)
+    source.fill("orders", [(3, "2025-10-26 02:10:00")])  # an hour later, by a clock that was put back
+    second = pulled(connector, what, last(first))
+    assert ids(second) == [3, 2]
+    source.fill("orders", [(4, "2025-10-26 03:01:00")])
+    third = pulled(connector, what, last(second, last(first)))
+    assert ids(third)[-1] == 4
+    assert pulled(connector, what, last(third)) == [], "once past that hour all is as ever"
+
+
 def test_blanks_that_fill_up_a_column_are_no_data(postgres: Source) -> None:
     postgres.run("CREATE TABLE orders (id CHAR(6) PRIMARY KEY, status CHAR(10), changed TIMESTAMP)")
     postgres.fill("orders", [("A1", "OPEN", "2026-01-01"), ("A2", None, "2026-01-02")])

@@ -14,7 +14,7 @@ from hub import Field, Invalid, Page, Stream
 from hub_legacy.database import Database, Known
 from hub_legacy.nested import children
 from hub_legacy.options import LegacyConfig, Nest, TableOptions, options_of, root, roots
-from hub_legacy.values import as_time, encode, freeze, reader, thaw
+from hub_legacy.values import as_time, encode, freeze, reader, thaw, turned_back
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Connection
@@ -206,7 +206,7 @@ class Plan:
         if self.options.version:
             start = _version_before(value, self.options.overlap_versions)
         else:
-            start = _earlier(value, timedelta(seconds=self.options.overlap_s))
+            start = _earlier(value, timedelta(seconds=self.options.overlap_s) + turned_back(value, self.zone))
         found: ColumnElement[bool] = column >= start
         return found
 
@@ -214,7 +214,8 @@ class Plan:
         """
         Say whether rows around `at` may still be committed late.
 
-        A time is only while it is young. A number was given out before its row was committed, and tells no age.
+        A time is only while it is young, or if the clocks showed it twice (the end of daylight saving): what came the
+        second time may sort before it. A number was given out before its row was committed, and tells no age.
         """
         value = self._thawed(at, self.order)[0]
         if self.options.version:
@@ -224,7 +225,8 @@ class Plan:
         if isinstance(value, date) and not isinstance(value, datetime):
             return value >= datetime.now(self.zone).date()
         moment = as_time(value, self.zone)
-        return moment is not None and moment > datetime.now(UTC) - timedelta(seconds=self.options.overlap_s)
+        young = moment is not None and moment > datetime.now(UTC) - timedelta(seconds=self.options.overlap_s)
+        return young or bool(turned_back(value, self.zone))
 
     def is_ahead(self, at: Sequence[Any] | None) -> bool:
         """Say whether a row's time is more than a day in the future: no clock is that wrong, but people's typing is."""

@@ -107,6 +107,18 @@ def as_time(value: Any, zone: tzinfo) -> datetime | None:
     return value if value.tzinfo else value.replace(tzinfo=zone)
 
 
+def turned_back(value: Any, zone: tzinfo) -> timedelta:
+    """Say by how much the clocks of a zone were put back at a time that they showed twice; nothing for all others."""
+    try:
+        naive = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        return timedelta(0)
+    if not isinstance(naive, datetime) or naive.tzinfo is not None:
+        return timedelta(0)
+    first, second = (naive.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta(0) for fold in (0, 1))
+    return max(first - second, timedelta(0))
+
+
 def exact(value: Any, *, whole: bool = False) -> Any:
     """Give a decimal as text, digit by digit; one of a column without decimals as an integer."""
     if isinstance(value, int) and not isinstance(value, bool):
