@@ -1,6 +1,7 @@
 """Ingest: a page becomes rows, rejects, tombstones, links, events and a cursor, in one transaction."""
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -84,7 +85,10 @@ class Desk:
         made = Page(records=records, **(page or {}))
         mapped = self.mapping.map_page(stream, made)
         read_at = NOON + timedelta(minutes=at)
-        commit = PageCommit("desk", stream, mapped, made, read_at, self.mapping.revision, cursor=made.cursor, **more)
+        connection = more.pop("connection", "desk")
+        commit = PageCommit(
+            connection, stream, mapped, made, read_at, self.mapping.revision, cursor=made.cursor, **more
+        )
         return ingest(self.store, commit)
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
@@ -323,6 +327,26 @@ def test_what_a_complete_scan_does_not_meet_is_gone(desk: Desk) -> None:
     counts = desk.put([ticket(3, priority="odd")], at=2, scan=SCAN, page={"complete": True})
     assert (counts.tables["tickets"].deleted, set(desk.bodies()), counts.fuse) == (1, {"1", "3"}, None)
     assert desk.events()[-1] == ("ticket", {"deleted": [ticket_id(2)]})
+
+
+def test_a_great_many_gone_at_once_are_told_as_few_would_be(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand at a time in life, two here; some live on in another connection."""
+    people = [{"id": n, "role": "customer", "name": f"N {n}", "mail": f"m{n}@x.example"} for n in range(14)]
+    told = []
+    for at_once in (2, 4000):
+        monkeypatch.setattr("hub.ingest.gone._AT_ONCE", at_once)
+        monkeypatch.setattr(sys.modules["hub.identity.settle"], "_AT_ONCE", at_once)
+        with desk.store.write() as tx:
+            wipe(tx)
+        desk.put(people, stream="people", at=-5)
+        desk.put(people[10:], stream="people", at=-5, connection="shop")
+        scan = cursors.Scan(SCAN.began_at, sweeps=True)
+        desk.put([people[0]], stream="people", at=1, scan=scan, page={"complete": True}, fuse=1.0)
+        assert set(desk.bodies("customer")) == {"0", "10", "11", "12", "13"}
+        kind, changes = desk.events()[-1]
+        told.append((kind, {change: sorted(map(str, ids)) for change, ids in changes.items()}))
+    assert told[0] == told[1]
+    assert {change: len(ids) for change, ids in told[0][1].items()} == {"deleted": 9, "updated": 4}
 
 
 def test_a_scan_that_is_not_proved_complete_deletes_nothing(desk: Desk) -> None:

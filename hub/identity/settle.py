@@ -1,5 +1,6 @@
 """Apply the rules to records that changed: links, aliases, heads and merged bodies follow, in the same transaction."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from hub.store import Sources, Tx, clock
 from hub.store.dialect import ANY, array
 
 AUTHOR = "rule"
+_AT_ONCE = 4000
 _HEAD = "UPDATE record SET entity_id = ?, head = ?, golden = ?, status = ?, updated_at = ? WHERE rid = ?"
 _LINK = """
 INSERT INTO link (rid, entity_id, reason, author, at) VALUES (?, ?, ?, ?, ?)
@@ -54,6 +56,16 @@ class Touched:
     rids: set[int] = field(default_factory=set)
     new: set[int] = field(default_factory=set)
     former: set[str] = field(default_factory=set)
+
+    def parts(self) -> "Iterator[Touched]":
+        """Give these records some thousand at a time, for a scan may bury a great many; an entity may be met twice."""
+        if len(self.rids) <= _AT_ONCE:
+            yield self
+            return
+        rids, former = sorted(self.rids), self.former
+        for at in range(0, len(rids), _AT_ONCE):
+            yield Touched(set(rids[at : at + _AT_ONCE]), self.new, former)
+            former = set()
 
 
 def settle(tx: Tx, sources: Sources, kind: str, touched: Touched) -> dict[str, list[Any]]:

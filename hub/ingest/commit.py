@@ -285,8 +285,13 @@ def _sweep(work: PageWork, sources: list[Source], counts: Counts) -> str | None:
 def tell(work: PageWork) -> None:
     """Let identity settle what changed, and write the events."""
     for kind, touched in work.changes.linked.items():
-        for change, ids in identity.settle(work.tx, work.sources, kind, touched).items():
-            work.changes.add(kind, change, ids)
+        told: dict[str, set[str]] = {}
+        for part in touched.parts():
+            for change, ids in identity.settle(work.tx, work.sources, kind, part).items():
+                before = told.setdefault(change, set())
+                work.changes.add(kind, change, [one for one in ids if str(one) not in before] if before else ids)
+                if part is not touched:
+                    before.update(map(str, ids))
     work.tx.executemany(
         "INSERT INTO event (at, connection, kind, changes) VALUES (?, ?, ?, ?)",
         [(work.at, work.commit.connection, kind, encode(ids).decode()) for kind, ids in work.changes.of.items()],

@@ -17,7 +17,7 @@ _UNMET = "source_id = ? AND NOT deleted AND coalesce(seen, 0) < ? AND read_at < 
 _COUNT = f"SELECT count(*) FROM state WHERE {_UNMET}"  # noqa: S608
 _SOME = f"""
 SELECT remote_id, rid, mapped_hash, raw_hash, version, read_at, deleted FROM state
-WHERE {_UNMET} AND remote_id > ? ORDER BY remote_id LIMIT {_AT_ONCE}
+WHERE {_UNMET} AND remote_id > ? ORDER BY remote_id LIMIT ?
 """  # noqa: S608
 _LIVE = "SELECT count(*) FROM state WHERE source_id = ? AND NOT deleted"
 
@@ -66,7 +66,7 @@ def sweep(work: "PageWork", source: Source, scan: Scan) -> tuple[int, str | None
             f"{work.commit.fuse:.0%} at once; nothing was deleted, see that the source is whole, or raise sync.fuse"
         )
     buried, last = 0, ""
-    while gone and (rows := work.tx.execute(_SOME, (*unmet, last)).fetchall()):
+    while gone and (rows := work.tx.execute(_SOME, (*unmet, last, _AT_ONCE)).fetchall()):
         buried, last = buried + len(bury(work, source, [Known(*row) for row in rows])), rows[-1][0]
     return buried, None
 
