@@ -98,7 +98,8 @@ class App:
     @cached_property
     def ledger(self) -> Ledger:
         private_database(ledger_url(self.settings))
-        return Ledger.open(ledger_url(self.settings), audit_key=audit_key(self.settings))
+        lease_s = duration_s(self.settings.hub.engine_lease)
+        return Ledger.open(ledger_url(self.settings), lease_s=lease_s, audit_key=audit_key(self.settings))
 
     @cached_property
     def keys(self) -> Keys:

@@ -82,7 +82,7 @@ class HubSettings(_Table):
         examples=["sqlite:///engine.db"],
     )
     engine_lease: Annotated[str, AfterValidator(_duration)] = Field(
-        "30s", description="a worker that is silent this long loses its jobs to the others"
+        "30s", description="a process that is silent this long loses its jobs and runs to the others"
     )
     breaker_failures: int = Field(
         5, ge=1, le=1000, description="failures in a row after which a connection is left alone for a while"

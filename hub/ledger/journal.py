@@ -8,6 +8,7 @@ from typing import Any
 from hub.errors import ConfigError, Conflict, NotFound
 from hub.ledger import bounds, trail
 from hub.ledger.audit import Audit
+from hub.ledger.keeping import Keeper
 from hub.ledger.owners import alive
 from hub.ledger.questions import ask
 from hub.ledger.rows import (
@@ -24,7 +25,7 @@ from hub.ledger.rows import (
 from hub.ledger.wishes import Move, NewRun, NewStep
 from hub.store import Database, Tx
 
-LEASE_S = 300.0
+LEASE_S = 30.0
 _RUN = f"SELECT {', '.join(RUN_COLUMNS)} FROM run"  # noqa: S608
 _STEP = f"SELECT {', '.join(STEP_COLUMNS)} FROM step"  # noqa: S608
 _STEP_AT = _STEP + " WHERE run_id = ? AND number = ?"
@@ -56,13 +57,14 @@ class Ledger:
     """
     The journal in one database.
 
-    `lease_s` is how long a run belongs to who works it; longer than any one send may take.
+    `lease_s` is how long a run belongs to who works it, and is heard of no more; `keeper` renews it meanwhile.
     """
 
     def __init__(self, database: Database, *, lease_s: float = LEASE_S, audit_key: Path | None = None) -> None:
         self.database = database
         self.lease_s = lease_s
         self.audit = Audit(database, key_file=audit_key)
+        self.keeper = Keeper(self)
 
     @classmethod
     def open(cls, url: str, *, lease_s: float = LEASE_S, audit_key: Path | None = None) -> "Ledger":
@@ -76,6 +78,7 @@ class Ledger:
 
     def close(self) -> None:
         """Chain and sign what is waiting, then close the database."""
+        self.keeper.close()
         self.audit.close()
         self.database.close()
 
@@ -197,6 +200,13 @@ class Ledger:
         values = (owner, now(plus_s=self.lease_s), run.id, run.lease_owner, run.lease_until)
         with self.database.write() as tx:
             return bool(tx.execute(sql, values).rowcount)
+
+    def renew(self, held: Iterable[tuple[str, str]]) -> None:
+        """Let the leases of these owners, each of a run, end later; those that are another's by now stay so."""
+        until = now(plus_s=self.lease_s)
+        sql = "UPDATE run SET lease_until = ? WHERE id = ? AND lease_owner = ?"
+        with self.database.write() as tx:
+            tx.executemany(sql, [(until, run_id, owner) for owner, run_id in held])
 
     def release(self, run_id: str, *, owner: str) -> None:
         """Give a run's lease back without an answer, so that `advance` may go on with it."""

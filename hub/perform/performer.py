@@ -301,11 +301,12 @@ class Performer:
     def _work(self, run: Run, owner: str) -> Result:
         """Work a run whose lease is ours, settle it, and read anew what it touched."""
         try:
-            if run.state == "queued":
-                run = self._plan_now(run, owner)
-            if run.state not in OPEN:
-                return self._as_it_stands(run)
-            result, done = self._settled(run, owner)
+            with self.ledger.keeper.holding(run.id, owner):
+                if run.state == "queued":
+                    run = self._plan_now(run, owner)
+                if run.state not in OPEN:
+                    return self._as_it_stands(run)
+                result, done = self._settled(run, owner)
         except Lost:
             return self._as_it_stands(self.ledger.get(run.id))
         except BaseException:
