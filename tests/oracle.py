@@ -36,7 +36,7 @@ def zendesk(sandbox: Any, *, merged: Iterable[int] = ()) -> Rows:
     for one, ticket in state.tickets.items():
         if ticket["status"] != "deleted":
             status = _TICKET.get(ticket["status"], ticket["status"])
-            values = {"subject": ticket["subject"], "status": status, "tags": ticket["tags"]}
+            values = {name: ticket[name] for name in ("subject", "description", "tags")} | {"status": status}
             requester = {"table": "users", "remote_id": str(ticket["requester_id"])}
             found["ticket", str(one)] = {**values, "customer_ref": requester, "updated_at": ticket["updated_at"]}
     for ticket_id, comments in state.comments.items():
@@ -94,7 +94,8 @@ def legacy(sandbox: Any) -> Rows:
         for one, number, total, currency in database.execute(
             "SELECT order_id, order_no, gross_total, currency FROM orders"
         ):
-            amount = {"amount": round(float(total) * 100), "currency": currency.upper()}
+            minor = 1 if currency.upper() == "JPY" else 100
+            amount = {"amount": round(float(total) * minor), "currency": currency.upper()}
             found["order", str(one)] = {"number": str(number), "total": amount}
     finally:
         database.close()

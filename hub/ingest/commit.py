@@ -205,7 +205,7 @@ def ingest(store: Store, commit: PageCommit) -> Counts:
     An older vendor version, else an older `read_at`, never overwrites a newer one, so pages may come in any order.
     """
     with store.write() as tx:
-        work = PageWork(tx, commit, Sources.load(tx), clock.text(clock.now()))
+        work = PageWork(tx, commit, Sources.load(tx), clock.text(max(clock.now(), commit.read_at)))
         counts = Counts()
         sources = {name: register(work, table) for name, table in commit.mapped.tables.items()}
         if sources:

@@ -1,5 +1,6 @@
 """A sandbox: a connector's imitation of its vendor, a real HTTP server on loopback with state, faults, a ledger."""
 
+import gzip
 import json
 import re
 import socket
@@ -38,8 +39,8 @@ class Fault:
 
     `do` is status:N, slow:Ns, late:Ns (it happens at once, the answer comes late), drop_before (nothing happens, no
     answer), drop_after (it happens, no answer), drop_late:Ns (no answer, and it happens N seconds later), html or
-    truncate (the answer is spoilt), cut (the connection breaks within the answer); duplicate_webhook, reorder_webhook
-    and ignore_keys are acted out by the sandbox.
+    truncate (the answer is spoilt), gzip (it is compressed), cut (the connection breaks within the answer);
+    duplicate_webhook, reorder_webhook and ignore_keys are acted out by the sandbox.
     """
 
     match: str
@@ -326,6 +327,9 @@ def _spoilt(sandbox: Sandbox, request: Request, response: Response) -> Response:
     if sandbox.faulty("html", request):
         page = b"<!DOCTYPE html><html><body>Down for maintenance</body></html>"
         return Response(page, 200, {"Content-Type": "text/html"})
+    if sandbox.faulty("gzip", request):
+        headers = {**response.headers, "Content-Encoding": "gzip"}
+        return Response(gzip.compress(response.payload()), response.status, headers)
     if sandbox.faulty("truncate", request):
         return Response(response.payload()[: len(response.payload()) // 2], response.status)
     return response

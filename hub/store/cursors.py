@@ -1,6 +1,7 @@
 """How far each stream has been read, and which full pass is under way."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hub.store.database import Tx
 
@@ -39,6 +40,19 @@ def positions(tx: Tx) -> dict[tuple[str, str], Position]:
     """Read where all streams are, by (connection, stream)."""
     sql = f"SELECT connection, stream, {_COLUMNS} FROM cursor ORDER BY connection, stream"  # noqa: S608
     return {(row[0], row[1]): Position(*row[2:]) for row in tx.execute(sql)}
+
+
+def latest(tx: Tx) -> datetime:
+    """
+    Give the latest time that the database knows of.
+
+    What is asked for now is no older: a clock that goes back, or one behind that of another machine, must not make
+    news look stale.
+    """
+    (asked,) = tx.execute("SELECT coalesce(max(read_at), 0) FROM cursor").fetchone()
+    told = tx.execute("SELECT at FROM event ORDER BY id DESC LIMIT 1").fetchone()
+    moment = datetime.fromtimestamp(asked / 1000, UTC)
+    return max(moment, datetime.fromisoformat(told[0])) if told else moment
 
 
 def advance(tx: Tx, key: tuple[str, str], *, cursor: str | None, scan: Scan | None, read_at: int) -> None:

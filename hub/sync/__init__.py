@@ -62,6 +62,7 @@ def sync_connection(
     any more. `full` reads from the beginning; one that was interrupted goes on. Raises ConfigError for an unknown
     stream.
     """
+    connection = replace(connection)  # another mapping that it is given meanwhile counts from the next pull
     known = connection.mapping.streams()
     for name in streams or ():
         if name not in known:
@@ -90,7 +91,8 @@ def fetch(store: Store, connection: Connection, stream: str, ids: Sequence[str])
     method = connection.connector.method("fetch", stream)
     if method is None:
         raise Unsupported(f"{connection.name}: {stream} cannot be fetched by id")
-    read_at = clock.now()
+    with store.read() as tx:
+        read_at = max(clock.now(), cursors.latest(tx))
     with wall(f"{connection.name} {stream}"), connection.call():
         page = _whole(method(_stream(connection, stream), list(ids)))
         if page is None:
@@ -217,8 +219,10 @@ class _Pull:
         method = getattr(self.connection.connector, mark.method)
         pages: Iterator[Page] = iter(())
         begun = False
+        with self.store.read() as tx:
+            since = cursors.latest(tx)
         while True:
-            read_at = clock.now()
+            read_at = max(clock.now(), since)
             with wall(f"{self.connection.name} {self.stream}"), self.connection.call():
                 if not begun:
                     pages, begun = iter(method(_stream(self.connection, self.stream), cursor)), True
