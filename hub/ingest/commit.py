@@ -11,6 +11,7 @@ import msgspec
 
 from hub import identity
 from hub.connector import Page
+from hub.errors import Temporary
 from hub.ingest import gone, merged, rejects, rows, untaken
 from hub.store import Source, Sources, Store, Tx, clock, cursors
 from hub.store.raw import Blocks
@@ -40,7 +41,8 @@ class PageCommit:
     one that begins anew. `advance=False` (webhooks, fetches) leaves the stream's cursor alone. `fuse` is the share of a
     table that a scan may delete at once. `elements` are tables made of what is inside the stream's records: ids that
     the page names as deleted are not theirs. `projection` is the revision of the stream's share of the mapping.
-    `keep_raw=False` keeps none of the raw records. `kept` says of a page made of stored raw records where each is from.
+    `follows` is when the page before it in the same pull was asked for (ms): a database that does not know of that one
+    has lost it. `keep_raw=False` keeps none of the raw records. `kept` says of a page made of stored raw records where each is from.
     """
 
     connection: str
@@ -56,6 +58,7 @@ class PageCommit:
     advance: bool = True
     fuse: float = 0.2
     elements: frozenset[str] = frozenset()
+    follows: int | None = None
     projection: str | None = None
     keep_raw: bool = True
     kept: Sequence[Kept] | None = None
@@ -203,8 +206,10 @@ def ingest(store: Store, commit: PageCommit) -> Counts:
     Write a page: what changed and nothing else, with rejects, links, events and the cursor, in one transaction.
 
     An older vendor version, else an older `read_at`, never overwrites a newer one, so pages may come in any order.
+    Raises Temporary where the database has lost the page before.
     """
     with store.write() as tx:
+        _goes_on(tx, commit)
         work = PageWork(tx, commit, Sources.load(tx), clock.text(max(clock.now(), commit.read_at)))
         counts = Counts()
         sources = {name: register(work, table) for name, table in commit.mapped.tables.items()}
@@ -296,6 +301,19 @@ def tell(work: PageWork) -> None:
         "INSERT INTO event (at, connection, kind, changes) VALUES (?, ?, ?, ?)",
         [(work.at, work.commit.connection, kind, encode(ids).decode()) for kind, ids in work.changes.of.items()],
     )
+
+
+def _goes_on(tx: Tx, commit: PageCommit) -> None:
+    """
+    See that the page before is still there: a server that crashed may have lost it, and the pull would not notice.
+
+    Postgres writes what is synced behind the commit (`synchronous_commit = off`).
+    """
+    if commit.follows is not None:
+        at = cursors.position(tx, commit.connection, commit.stream)
+        if (at.read_at or 0) < commit.follows:
+            text = "the database has lost a page that it had taken; the next pull reads it again"
+            raise Temporary(f"{commit.connection} {commit.stream}: {text}")
 
 
 def _move_on(tx: Tx, commit: PageCommit) -> None:

@@ -178,7 +178,7 @@ def _split(events: Sequence[_Event]) -> tuple[list[tuple[str, bytes, _Child]], d
             child = decode(bytes(raw), _Child, "/api/v2/incremental/ticket_events")
             if child.names(_COMMENTS):
                 found.append((str(event.ticket_id), _dated(bytes(raw), child, event), child))
-            elif child.names(_CHANGED_LATER):
+            elif child.comment_id is not None or child.names(_CHANGED_LATER):
                 which = None if child.comment_id is None else str(child.comment_id)
                 again.setdefault(str(event.ticket_id), set()).add(which)
     return found, again

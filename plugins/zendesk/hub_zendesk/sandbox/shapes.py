@@ -23,6 +23,7 @@ EVIDENCE: dict[str, tuple[str, str]] = {
     "404 RecordNotFound": ("recording", "PUT and DELETE of ids that are not there"),
     "ticket_event": ("SDK type", "zenpy TicketEvent; its comment children: spec, /incremental/ticket_events"),
     "CommentPrivacyChange": ("SDK type", "zenpy CommentPrivacyChangeEvent"),
+    "event of a redaction": ("UNPROVEN", "any event that names a comment makes it be read anew"),
     "deleted_ticket": ("spec", "ListDeletedTicketsResponse"),
     "deleted_user": ("spec", "DeletedUserObject"),
     "metadata of an update": ("spec", "TicketObject.metadata (write only), AuditObject.metadata.custom"),

@@ -158,6 +158,15 @@ class State:
         self._audit(one, author, at, [event], {})
         self.happened("ticket", "comment_made_private", self.tickets[one])
 
+    def redact_comment(self, one: int, comment: int, author: int) -> None:
+        """Take the words out of a comment for good."""
+        at, said = self.tick(), self.comments[one][comment]
+        said |= dict.fromkeys(("body", "plain_body", "html_body"), "\N{LOWER SEVEN EIGHTHS BLOCK}" * 8)
+        self.tickets[one]["updated_at"] = at
+        self._audit(
+            one, author, at, [{"id": self.new_id(), "type": "CommentRedactionEvent", "comment_id": comment}], {}
+        )
+
     def delete_ticket(self, one: int, author: int) -> None:
         """Delete softly: the export says status deleted, the feed of deleted tickets names it."""
         at, ticket = self.tick(), self.tickets[one]
