@@ -268,12 +268,11 @@ def test_a_database_that_is_locked_for_too_long_stops_one_pull_only(
     store.close()
 
 
+@pytest.mark.parametrize("databases", ["postgres"], indirect=True)  # a SQLite file has no server
 def test_a_database_that_is_restarted_under_a_pull_loses_nothing(
-    request: pytest.FixtureRequest, database_url: str, store: Store, case: Case
+    restart_postgres: Callable[[], None], store: Store, case: Case
 ) -> None:
-    if not is_postgres(database_url):
-        pytest.skip("a SQLite file has no server")
-    restart = request.getfixturevalue("restart_postgres")
+    restart = restart_postgres
     report = pull(store, case, progress=after_first_page(restart))
     assert all("has lost a page" in error for error in report), "what was not on the disk yet is read again"
     assert pull(store, case) == set()

@@ -22,7 +22,7 @@ from hub.store import Store, clock, cursors
 from hub.sync import Progress, sync_connection
 from hub.sync import fetch as fetch_now
 from hub.transport import Transport
-from tests.stores import watch
+from tests.stores import watch, wipe
 
 MAPPING = """
 [cases]
@@ -359,6 +359,19 @@ def test_a_full_pull_that_gets_no_page_keeps_the_cursor(store: Store) -> None:
     assert position(store).cursor == "2"
 
 
+def test_a_page_that_the_database_lost_stops_the_pull_before_the_next_is_written(store: Store) -> None:
+    def lose(step: Progress) -> None:
+        if step.read == 2 and not step.done:
+            with store.write() as tx:
+                wipe(tx)
+
+    report = sync_connection(store, connected({"cases": numbered(3)}), streams=["cases"], progress=lose)
+    assert "has lost a page that it had taken" in report["cases"]["error"]
+    assert ids(store) == []
+    assert sync_connection(store, connected({"cases": numbered(3)}), streams=["cases"])["cases"]["error"] is None
+    assert ids(store) == list(range(6))
+
+
 def stock(*numbers: int, complete: bool = True, stop: Exception | None = None) -> Pages:
     """Give two pages of stock, a full scan each time."""
 
@@ -406,6 +419,25 @@ def test_a_scan_goes_on_after_it_broke_and_still_knows_what_it_met(store: Store)
     connection.connector.scripts["stock"] = rest
     report = sync_connection(store, connection, streams=["stock"])
     assert (report["stock"]["error"], ids(store, "account")) == (None, [1, 2])
+
+
+def test_a_full_pull_is_full_though_the_one_before_it_broke_on_its_way_from_a_cursor(store: Store) -> None:
+    def growing(stream: Stream, cursor: str | None) -> Iterator[Page]:
+        yield Page(records=[{"id": n, "name": "item"} for n in (1, 2)], cursor="a", complete=True)
+
+    connection = connected({"stock": growing})
+    sync_connection(store, connection, streams=["stock"])
+
+    def broken(stream: Stream, cursor: str | None) -> Iterator[Page]:
+        yield Page(records=[{"id": 3, "name": "item"}], cursor="b")
+        raise Temporary("acme: gone")
+
+    connection.connector.scripts["stock"] = broken
+    sync_connection(store, connection, streams=["stock"])
+    connection.connector.scripts["stock"] = growing
+    report = sync_connection(store, connection, streams=["stock"], full=True)
+    assert [cursor for _, cursor in connection.connector.asked] == [None, "a", None]
+    assert (report["stock"]["deleted"], ids(store, "account")) == (1, [1, 2])
 
 
 def test_a_scan_that_finds_too_much_gone_asks_a_person(store: Store) -> None:

@@ -40,9 +40,10 @@ class PageCommit:
     `read_at` is when the request was sent. `scan` is the full pass this page belongs to, `fresh` if it is the first of
     one that begins anew. `advance=False` (webhooks, fetches) leaves the stream's cursor alone. `fuse` is the share of a
     table that a scan may delete at once. `elements` are tables made of what is inside the stream's records: ids that
-    the page names as deleted are not theirs. `projection` is the revision of the stream's share of the mapping.
-    `follows` is when the page before it in the same pull was asked for (ms): a database that does not know of that one
-    has lost it. `keep_raw=False` keeps none of the raw records. `kept` says of a page made of stored raw records where each is from.
+    the page names as deleted are not theirs. `follows` is when the page before it in the same pull was asked for (ms):
+    a database that does not know of that one has lost it. `projection` is the revision of the stream's share of the
+    mapping. `keep_raw=False` keeps none of the raw records. `kept` says of a page made of stored raw records where each
+    is from.
     """
 
     connection: str

@@ -31,7 +31,7 @@ def freshness(store: Store) -> dict[str, dict[str, dict[str, Any]]]:
             "synced_at": at.synced_at,
             "error": at.error,
             "error_at": at.error_at,
-            "scanning": at.scan is not None,
+            "scanning": at.whole,
             "oldest_at": min((row[1] for row in counted if row[1]), default=None),
             "newest_at": max((row[2] for row in counted if row[2]), default=None),
             "records": sum(row[0] for row in counted),

@@ -274,8 +274,8 @@ class Cursor(HubTable, table=True):
     """
     How far a stream has been read.
 
-    `scan` is when the full pass began that is not finished (ms since 1970), `read_at` when the last page was asked for,
-    `synced_at` when the stream was last read to its end, `error` why it was not.
+    `scan` is when the pass began that is not finished (ms since 1970; negative: it is no full one), `read_at` when the
+    last page was asked for, `synced_at` when the stream was last read to its end, `error` why it was not.
     """
 
     __tablename__ = "cursor"

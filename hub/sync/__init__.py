@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import xxhash
 
@@ -97,7 +97,7 @@ def fetch(store: Store, connection: Connection, stream: str, ids: Sequence[str])
         page = _whole(method(_stream(connection, stream), list(ids)))
         if page is None:
             raise TypeError("a fetch answers a Page")
-    return _commit(store, connection, _read(connection, stream, page, read_at), advance=False)
+    return _commit(store, connection, _read(connection, stream, page, read_at))
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,14 @@ class _Read:
     page: Page
     read_at: datetime
     mapped: MappedPage
+
+
+class _Place(NamedTuple):
+    """The place of a page in its pull: full pass, whether it begins that, and when the page before was asked for."""
+
+    scan: cursors.Scan | None
+    fresh: bool
+    follows: int | None
 
 
 @dataclass
@@ -180,14 +188,15 @@ class _Pull:
             with self.store.write() as tx:
                 made = self.connection.mapping.projection(self.stream)
                 sources.begin(tx, self.connection.name, self.stream, mapping=made)
-        guard, fuse = _Guard(cursor), None
+        guard, fuse, follows = _Guard(cursor), None, None
         reads = self._reads(mark, cursor)
         with closing(ahead(reads) if mark.ahead else reads) as pages:
             for read in pages:
                 page = read.page
                 guard.check(self.connection.name, self.stream, page)
-                counts = _commit(self.store, self.connection, read, scan=scan, fresh=fresh)
+                counts = _commit(self.store, self.connection, read, _Place(scan, fresh, follows))
                 self._count(counts, page)
+                follows = clock.millis(read.read_at)
                 fuse = counts.fuse or fuse
                 scan, fresh = (None if page.complete else scan), False
         return f"fuse: {fuse}" if fuse else None
@@ -201,11 +210,11 @@ class _Pull:
         """
         at = self._position()
         anew = self._anew(mark, at)
-        if at.scan is not None and (not full or anew.began_at - at.scan < RESUME_WITHIN_MS):
-            return at.cursor, cursors.Scan(at.scan, anew.sweeps), False
+        if at.scan is not None and (not full or (at.whole and anew.began_at - at.scan < RESUME_WITHIN_MS)):
+            return at.cursor, cursors.Scan(at.scan, anew.sweeps, at.whole), False
         if full:
             return None, anew, True
-        return at.cursor or None, anew if anew.sweeps else None, False
+        return at.cursor or None, replace(anew, whole=not at.cursor) if anew.sweeps else None, False
 
     def _position(self) -> cursors.Position:
         with self.store.read() as tx:
@@ -313,15 +322,8 @@ def _read(connection: Connection, stream: str, page: Page, read_at: datetime) ->
     return read
 
 
-def _commit(
-    store: Store,
-    connection: Connection,
-    read: _Read,
-    *,
-    scan: cursors.Scan | None = None,
-    fresh: bool = False,
-    advance: bool = True,
-) -> Counts:
+def _commit(store: Store, connection: Connection, read: _Read, place: _Place | None = None) -> Counts:
+    """Ingest what was read: at its place in a pull, or by itself."""
     mapping, stream = connection.mapping, read.stream
     return ingest(
         store,
@@ -334,9 +336,10 @@ def _commit(
             revision=mapping.revision,
             cursor=read.page.cursor,
             connector=connection.settings.connector,
-            scan=scan,
-            fresh=fresh,
-            advance=advance,
+            scan=place.scan if place else None,
+            fresh=place.fresh if place else False,
+            advance=place is not None,
+            follows=place.follows if place else None,
             fuse=connection.settings.sync.fuse,
             elements=mapping.elements(stream),
             projection=mapping.projection(stream),
