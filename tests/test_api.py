@@ -17,6 +17,7 @@ from hub.api import create_app
 from hub.api.codes import CODES, table
 from hub.app import App
 from hub.app.sandboxes import Sandboxes
+from tests.conftest import Databases
 
 ROOT = Path(__file__).parents[1]
 MARKET = ROOT / "tests" / "market"
@@ -60,12 +61,12 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("hub")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(MARKET))
-        with Sandboxes.start(["market"], customers=30) as up:
-            (folder / "config.toml").write_text(up.toml())
+        with Sandboxes.start(["market"], customers=30) as up, databases() as url:
+            (folder / "config.toml").write_text(f'[hub]\ndatabase_url = "{url}"\n{up.toml()}')
             (folder / "policy.toml").write_text(POLICY)
             with App.open(folder / "config.toml") as app:
                 app.sync()

@@ -46,13 +46,14 @@ def test_make_demo_runs():
 
 
 @pytest.mark.timeout(300)
-def test_the_tour_runs_as_it_is_told(tmp_path):
+def test_the_tour_runs_as_it_is_told(tmp_path, databases):
     port = free_port()
     script = "\n".join(BLOCKS[2:])
     assert script.count('cd "$(mktemp -d)"\n') == 1
     assert script.count("8321") == 1
     script = script.replace("source .venv/bin/activate\n", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n")
     script = script.replace('cd "$(mktemp -d)"', f"cd {tmp_path}").replace("8321", str(port))
-    shown = bash(script, HUB_HUB__PORT=str(port))
+    with databases() as url:
+        shown = bash(script, HUB_HUB__PORT=str(port), **({} if "sqlite" in url else {"HUB_HUB__DATABASE_URL": url}))
     assert '"status": "previewed"' in shown
     assert re.findall(r'"replayed": (true|false)', shown) == ["false", "false", "true"]

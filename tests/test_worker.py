@@ -1,5 +1,6 @@
 """`hub serve` and `hub worker` as processes: schedules, asked-for syncs, the admin key, and how they end."""
 
+import json
 import os
 import re
 import signal
@@ -26,6 +27,7 @@ from hub.errors import Conflict, HubError
 from hub.ledger import NewRun, Run
 from hub.ledger.rows import RUN_COLUMNS
 from hub.store import asked, deliveries
+from tests.conftest import Databases
 
 ROOT = Path(__file__).parents[1]
 MARKET = ROOT / "tests" / "market"
@@ -277,6 +279,41 @@ def test_a_terminated_worker_ends_with_its_page_and_says_nothing(tmp_path: Path,
             assert json_count(app) == 25
 
 
+def test_two_workers_on_one_postgres_share_the_pulls_and_one_may_be_killed(
+    tmp_path: Path, market: Any, empty_postgres: Databases
+) -> None:
+    busy: list[int] = []
+    answer, lock = market.answer, threading.Lock()
+
+    def counting(request: Any) -> Any:
+        with lock:
+            busy.append(busy[-1] + 1 if busy else 1)
+        time.sleep(0.15)
+        try:
+            return answer(request)
+        finally:
+            with lock:
+                busy.append(busy[-1] - 1)
+
+    market.answer = counting
+    text = (tmp_path / "config.toml").read_text()
+    with empty_postgres() as url:
+        (tmp_path / "config.toml").write_text(f'[hub]\ndatabase_url = "{url}"\nengine_lease = "2s"\n{text}')
+        with hub(tmp_path, "worker") as one:
+            one.said(r"worker: (1) schedule")
+            with hub(tmp_path, "worker") as other, App.open(tmp_path / "config.toml") as app:
+                other.said(r"worker: (1) schedule")
+                until(lambda: json_count(app) >= 5)
+                one.end(signal.SIGKILL)
+                until(lambda: json_count(app) == 25)
+                before = len(app.syncs.latest(50))
+                until(lambda: len(app.syncs.latest(50)) > before)
+                assert other.end() == 0
+                ids = [row["remote_id"] for row in customers(app)]
+    assert len(ids) == len(set(ids)) == 25
+    assert max(busy) == 1, "no stream of a connection is pulled while another one is"
+
+
 def test_a_sync_that_nobody_began_is_taken_by_one_only(app: App) -> None:
     made = asked.ask(app.store, "market", {"streams": None, "full": False})
     assert asked.waiting(app.store) == [made]
@@ -324,7 +361,9 @@ def test_a_stopping_worker_ends_with_the_page_and_the_next_sync_goes_on(app: App
     assert json_count(app) == 25
 
 
-def json_count(app: App) -> int:
-    import json
+def customers(app: App) -> list[dict[str, Any]]:
+    return json.loads(app.list("customer", {}, limit=200))["data"]  # type: ignore[no-any-return]
 
-    return len(json.loads(app.list("customer", {}, limit=200))["data"])
+
+def json_count(app: App) -> int:
+    return len(customers(app))
