@@ -59,13 +59,18 @@ class TicketReply(Action):
     risk = Risk.R2
     on = On("ticket", "ticket_ref")
     residue = "what the customer has read stays read"
+    optional = frozenset({"body_html"})
 
     ticket_ref: Reference
     body: Text
+    html: Text | None = Field(
+        None, description="the same with mark-up, where a system takes that; body is left as it is"
+    )
     set_status: TicketStatus | None = None
 
     def changes(self) -> dict[str, dict[str, Any]]:
-        message = {"message": {"body_text": self.body, "visibility": "public"}}
+        html = {"body_html": self.html} if self.html is not None else {}
+        message = {"message": {"body_text": self.body, **html, "visibility": "public"}}
         return message | ({"ticket": {"status": self.set_status.value}} if self.set_status else {})
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from hub.actions import Action, AgentHandoff, CreditGrant, CreditTakeBack, CustomerCreate, TicketCreate
+from hub.actions import Action, AgentHandoff, CreditGrant, CreditTakeBack, CustomerCreate, OrderCancel, TicketCreate
 from hub.config import did_you_mean
 from hub.connections import Connection, Connections
 from hub.connector import Target
@@ -60,7 +60,15 @@ class Choice:
             on = action.works_on()
             text = f"{action.name}: several systems hold it and can do this; say which: {names}"
             raise Invalid(text, code="ambiguous_target", field_path=f"input.{on.field if on else ''}")
+        if isinstance(action, OrderCancel):
+            self._elsewhere(action, able[0][1], notes)
         return list(able)
+
+    def _elsewhere(self, action: Action, target: Target, notes: Notes) -> None:
+        """Note which other systems hold what is cancelled in one."""
+        others = {other.connection for other in self.resolve(target.id, target.kind)} - {target.connection}
+        for name in sorted(others):
+            notes.skip(name, action.name, f"holds the {target.kind}, too; left as it is")
 
     def _targets(self, action: Action) -> list[Target]:
         on = action.works_on()

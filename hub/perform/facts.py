@@ -1,6 +1,6 @@
 """What must be true, read fresh, before money moves or an order changes: pure checks on a mapped record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hub.actions import (
@@ -120,6 +120,12 @@ def shipped(order: Mapping[str, Any]) -> bool | None:
     if state in ("unfulfilled", "canceled") or (state in (None, "unknown") and order.get("status") == "draft"):
         return False
     return None if state in (None, "unknown") else True
+
+
+def any_shipped(orders: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Say whether any system calls an order shipped; None where none of them says anything."""
+    said = [shipped(order) for order in orders]
+    return True if True in said else False if False in said else None
 
 
 def is_open(order: Mapping[str, Any]) -> bool:

@@ -71,6 +71,10 @@ class History:
         """Give the payments of an order, wherever they were taken."""
         return self._all("payment", {"order": order.id})
 
+    def orders(self, target: Target | None) -> list[Mapping[str, Any]]:
+        """Give an order as the system that is to be written has it, and as all systems together have it."""
+        return [target.data, self._body(target)] if target is not None and target.kind == "order" else []
+
     def open_orders(self, customer: Target) -> Iterator[dict[str, Any]]:
         """Give a customer's orders that may still be sent somewhere else."""
         return (order for order in self._all("order", {"customer": customer.id}) if facts.is_open(order))

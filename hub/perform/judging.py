@@ -65,8 +65,8 @@ class Judge:
         known: dict[str, Any] = {name: getattr(self.history, name)(target) for name in sorted(asked)}
         level, channel = self._said(request.on_behalf_of, principal)
         amount = money_of(action, steps)
-        order: Mapping[str, Any] = target.data if target is not None and target.kind == "order" else {}
-        total = order.get("total") or {}
+        orders = self.history.orders(target)
+        total = next((order["total"] for order in orders if (order.get("total") or {}).get("currency")), None)
         return Facts(
             amount=amount,
             moves_money=amount is not None,
@@ -74,8 +74,8 @@ class Judge:
             channel=channel,
             verification=level,
             at=datetime.now(UTC),
-            shipped=facts.shipped(order) if order else None,
-            order_total=Money(total["amount"], total["currency"]) if total.get("currency") else None,
+            shipped=facts.any_shipped(orders),
+            order_total=Money(total["amount"], total["currency"]) if total else None,
             country_change=_to_another_country(steps),
             **known,
         )

@@ -6,7 +6,7 @@ import pytest
 
 from hub import sync
 from hub.sandbox import World
-from tests.perform.shop import MAPPING, PLENTY, Shop, ShopConnector, ShopSandbox, opened, put, table
+from tests.perform.shop import CANCELLING, MAPPING, PLENTY, Shop, ShopConnector, ShopSandbox, opened, put, table
 
 
 @pytest.fixture
@@ -46,3 +46,21 @@ def build(tmp_path, databases):
 @pytest.fixture
 def shop(build):
     return build()
+
+
+@pytest.fixture
+def bought(build):
+    """Build a shop where ord-1 was paid with pay-1; `more` are further fields of things, by id without its dash."""
+
+    def make(policy=CANCELLING, options=None, **more):
+        def tweak(sandboxes):
+            things = sandboxes["shop"].things
+            things["orders"]["ord-1"] |= {"customer": "cus-1", "state": "open", "paid": "yes", "total": 5000}
+            things["payments"]["pay-1"] |= {"order": "ord-1"}
+            for kind in ("orders", "payments"):
+                for one in things[kind]:
+                    things[kind][one] |= more.get(one.replace("-", ""), {})
+
+        return build(policy=policy, tweak=tweak, **(options or {}))
+
+    return make

@@ -139,6 +139,19 @@ PLENTY = parse_policy(
 )
 
 
+CANCELLING = parse_policy(
+    {
+        "rule": [
+            {"action": "order.cancel", "when": {"shipped": True}, "verdict": "deny", "reason": "it is on its way"},
+            {"name": "cancel", "action": "order.cancel", "verdict": "allow"},
+            {"name": "bands", "action": "payment.refund", "when": {"amount_lte": "60.00 EUR"}, "verdict": "allow"},
+            {"name": "release", "action": "payment.void_authorization", "verdict": "allow"},
+        ]
+    },
+    "policy.toml",
+)
+
+
 class ShopSandbox(Sandbox):
     """A shop with everything: it keeps keys of refunds, and finds refunds and comments by them."""
 

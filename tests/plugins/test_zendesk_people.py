@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hub import Absent, Call, Conflict, Found, Invalid, Target, Unknown, Unsupported
-from hub.actions import Action, CustomerChangeEmail, CustomerCreate, CustomerUpdateAddress
+from hub.actions import Action, CustomerChangeEmail, CustomerCreate, CustomerUpdateAddress, TicketReply
 from hub.mapping import CompiledMapping
 from hub.perform.words import words_for
 from hub.sandbox import World
@@ -126,3 +126,11 @@ def test_a_postal_address_is_nothing_zendesk_keeps(case: Case) -> None:
     action = CustomerUpdateAddress.model_validate({"customer_ref": "any", **given})
     with pytest.raises(Unsupported, match="cannot be written"):
         prepared(case, action, case.target("customer"))
+
+
+def test_a_reply_with_mark_up_carries_both(case: Case) -> None:
+    action = TicketReply(ticket_ref="any", body="It is on its way.", html="<p>It is on its <b>way</b>.</p>")
+    _, call = prepared(case, action, case.target("ticket", prefer={"status": "open"}))
+    assert dict(call.parts["message"]) == {
+        "body": "It is on its way.", "html_body": "<p>It is on its <b>way</b>.</p>", "public": True,
+    }  # fmt: skip
