@@ -41,7 +41,7 @@ class Judge:
         for acting, of_it in self._judged(action, steps):
             known = self._facts(acting, of_it, request, principal)
             for name in dict.fromkeys(step.connection for step in of_it):
-                verdict = stricter(verdict, self._in(self.connections.open(name), acting, known))
+                verdict = _stricter(verdict, self._in(self.connections.open(name), acting, known), acting is action)
         if verdict is None:
             raise Conflict(f"{action.name}: there is nothing to do")
         if len(names) > 1:
@@ -140,6 +140,13 @@ class Judge:
             if refused is not None:
                 return _denied(f"plugin {refused[0]}", refused[1], None)
         return None
+
+
+def _stricter(one: Verdict | None, other: Verdict, own: bool) -> Verdict:
+    """Give the stricter verdict; where both ask a person, what follows from an action is asked of its own group."""
+    if one is not None and not own and one.verdict == other.verdict == "needs_approval":
+        return other
+    return stricter(one, other)
 
 
 def _to_another_country(steps: Sequence[Planned]) -> bool | None:

@@ -15,8 +15,9 @@ from hub.actions import Action
 from hub.connections import Connection
 from hub.connector import Absent, Call, Found, Outcome
 from hub.errors import Conflict, HubError, Temporary, Unknown
-from hub.ledger import Closing, Ledger, Move, Run, Step
+from hub.ledger import Closing, Ledger, Move, Run, Step, frozen
 from hub.perform.envelope import plain, told
+from hub.perform.judging import MONEY
 from hub.perform.send import Done, Doubtful, Failed, ask, attempt
 from hub.perform.words import Planned, call_for, on_made, planned_of
 
@@ -138,7 +139,8 @@ class Worker:
         """
         Work all steps in order; one that fails does not stop the next, unless that is to come after it.
 
-        What comes after a step that is not settled waits for it; what comes after one that failed is not begun.
+        What comes after a step that is not settled waits for it, and for money that is frozen meanwhile; what comes
+        after one that failed is not begun.
         `closing` closes the run together with its last step. Gives what was done just now.
         """
         done: list[tuple[Connection, Outcome]] = []
@@ -149,7 +151,7 @@ class Worker:
             first = run.steps[planned.after] if planned.after is not None else None
             if first is not None and first.state in ("failed", "absent"):
                 run.steps[step.number] = self._not_begun(step, planned.acting(action), close)
-            elif first is None or first.state == "done":
+            elif first is None or (first.state == "done" and not self._frozen(planned.acting(action))):
                 planned = planned if first is None else following(planned, first)
                 work = self._work(run, planned.acting(action), step, planned)
                 work.closing = close
@@ -157,6 +159,10 @@ class Worker:
                 run.steps[step.number] = work.step
                 done += [(work.connection, outcome) for outcome in work.finished]
         return done
+
+    def _frozen(self, acting: Action) -> bool:
+        """Say whether money was frozen since the run began, and this step would move some."""
+        return acting.risk in MONEY and frozen(self.ledger.database) is not None
 
     def _work(self, run: Run, acting: Action, step: Step, planned: Planned) -> Work:
         connection = self.opener(step.connection)

@@ -4,7 +4,11 @@ import pytest
 
 from hub.access import Principal
 from hub.errors import Conflict, Refused
+from hub.ledger import freeze, unfreeze
+from hub.policy import parse_policy
 from tests.perform.shop import CANCELLING
+
+BOT = Principal("key_bot", "bot", ("act:*",))
 
 
 @pytest.fixture(scope="module", params=["sqlite"])
@@ -160,3 +164,61 @@ def test_an_order_that_another_system_calls_shipped_is_shipped(build):
     assert [(one.connection, one.reason) for one in denied.skipped] == [
         ("shop-b", "holds the order, too; left as it is")
     ]
+
+
+def held(**more):
+    """Let everybody cancel, and ask the billing team about the refund."""
+    asked = {"needs_approval": {"group": "billing", "four_eyes": True}}
+    rules = [
+        {"name": "cancel", "action": "order.cancel", "verdict": more.get("cancel", "allow")},
+        {"name": "money", "action": "payment.refund", "verdict": asked},
+    ]
+    return parse_policy({"rule": rules}, "policy.toml")
+
+
+def approve(shop, result, group="billing"):
+    lead = Principal("key_lead", "lead", (f"approve:{group}", "act:*"))
+    return shop.performer.approving.approve(result.run_id, lead, asker=BOT)
+
+
+def test_a_person_is_asked_about_the_refund_before_anything_is_sent(bought):
+    shop = bought(policy=held())
+    asked = cancel(shop, who=BOT)
+    assert (asked.status, asked.approval.group, shop.sandbox.ledger) == ("needs_approval", "billing", [])
+    done = approve(shop, asked)
+    assert (done.status, len(done.effects), done.money.amount) == ("succeeded", 2, 5000)
+
+
+def test_of_two_groups_the_one_for_the_money_is_asked(bought):
+    leads = {"needs_approval": {"group": "leads"}}
+    assert cancel(bought(policy=held(cancel=leads)), who=BOT).approval.group == "billing"
+
+
+def test_an_approval_is_for_the_amount_that_was_looked_at(bought):
+    shop = bought(policy=held())
+    asked = cancel(shop, who=BOT)
+    things(shop, "payments", "pay-1")["refunded"] = 1200
+    with pytest.raises(Conflict) as caught:
+        approve(shop, asked)
+    assert (caught.value.error_code, shop.sandbox.ledger) == ("plan_changed", [])
+    assert approve(shop, asked).money.amount == 3800
+
+
+def test_the_refund_counts_against_the_keys_ceiling(bought):
+    who = Principal("key_1", "bot", ("act:*",), ceilings=(("EUR", 4999),))
+    result = cancel(bought(), who=who)
+    assert (result.status, result.error["code"]) == ("denied", "daily_ceiling")
+
+
+def test_frozen_money_stops_the_refund_of_an_order_that_was_cancelled(bought):
+    """Whoever freezes money between the two steps finds the second one waiting."""
+    shop = bought(options={"looks_up": False})
+    shop.sandbox.fault("PATCH /orders", "drop_after", times=1)
+    asked = cancel(shop)
+    freeze(shop.ledger.database, shop.ledger.audit, by="lead", reason=None)
+    connector = shop.connections.open("shop").connector
+    connector.config = connector.config.model_copy(update={"looks_up": True})
+    assert shop.performer.advance(asked.run_id).status == "running"
+    assert [entry.path for entry in shop.sandbox.ledger] == ["/orders/ord-1"]
+    unfreeze(shop.ledger.database, shop.ledger.audit, by="lead")
+    assert shop.performer.advance(asked.run_id).status == "succeeded"
