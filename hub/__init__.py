@@ -15,9 +15,10 @@ _FROM = {
         "webhook",
     ),
     "hub.actions": (
-        "Action", "AgentHandoff", "CreditGrant", "CreditTakeBack", "CustomerChangeEmail", "CustomerCreate",
-        "CustomerLookup", "CustomerUpdate", "CustomerUpdateAddress", "On", "OrderCancel", "OrderGet", "OrderTrack",
-        "OrderUpdateShippingAddress", "PaymentRefund", "PaymentVoidAuthorization", "Risk", "SubscriptionCancel",
+        "Action", "AgentHandoff", "CreditGrant", "CreditTakeBack", "CustomerArchive", "CustomerChangeEmail",
+        "CustomerCreate", "CustomerLookup", "CustomerUpdate", "CustomerUpdateAddress", "On", "OrderCancel", "OrderGet",
+        "OrderTrack", "OrderUpdateShippingAddress", "PaymentRefund", "PaymentVoidAuthorization", "Risk",
+        "SubscriptionCancel",
         "SubscriptionChangePlan", "SubscriptionChangeQuantity", "SubscriptionPause", "SubscriptionResume",
         "SubscriptionUncancel", "TicketAssign", "TicketCreate", "TicketEscalate", "TicketNote", "TicketReopen",
         "TicketReply", "TicketSetStatus", "TicketSolve", "TicketTag",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from hub.actions import AgentHandoff as AgentHandoff
     from hub.actions import CreditGrant as CreditGrant
     from hub.actions import CreditTakeBack as CreditTakeBack
+    from hub.actions import CustomerArchive as CustomerArchive
     from hub.actions import CustomerChangeEmail as CustomerChangeEmail
     from hub.actions import CustomerCreate as CustomerCreate
     from hub.actions import CustomerLookup as CustomerLookup

@@ -6,6 +6,8 @@ follow docs/actions.md. References take a hub id (`tkt_…`) or `connection/stre
 """
 
 from hub.actions.customers import (
+    MADE_LATELY,
+    CustomerArchive,
     CustomerChangeEmail,
     CustomerChanges,
     CustomerCreate,
@@ -40,6 +42,7 @@ from hub.actions.tickets import (
 
 __all__ = [
     "CATALOGUE",
+    "MADE_LATELY",
     "NEW",
     "Action",
     "Address",
@@ -47,6 +50,7 @@ __all__ = [
     "Amount",
     "CreditGrant",
     "CreditTakeBack",
+    "CustomerArchive",
     "CustomerChangeEmail",
     "CustomerChanges",
     "CustomerCreate",
@@ -113,4 +117,5 @@ CATALOGUE: tuple[type[Action], ...] = (
     SubscriptionResume,
     SubscriptionChangePlan,
     SubscriptionChangeQuantity,
+    CustomerArchive,
 )

@@ -12,6 +12,8 @@ Language = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9
 Phone = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$")]
 Systems = list[Short] | None
 TARGETS = "connections to write to, or single records (connection/stream/id); all that hold the customer by default"
+MADE_LATELY = timedelta(days=30)
+"""How long a customer that was made may be taken away again."""
 EMAIL_KEPT = timedelta(days=14)
 """How long a changed e-mail may be taken back: until then the old one is kept for it."""
 
@@ -94,7 +96,8 @@ class CustomerCreate(Action):
     name = "customer.create"
     title = "Create a customer"
     risk = Risk.R2
-    residue = "the customer stays; archive it in the systems where it was made"
+    reversal = "customer.archive"
+    residue = "within 30 days, and only while nothing was bought or asked"
 
     name_: Annotated[Short, Field(alias="name")]
     given_name: Short | None = Field(None, description="where a system keeps two names; else all but the last word")
@@ -125,6 +128,28 @@ class CustomerCreate(Action):
             "external_ref": self.external_ref,
         }
         return {"customer": {name: value for name, value in fields.items() if value is not None}}
+
+    def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
+        if made is None:
+            return "the new customer is not known yet"
+        return Undo("customer.archive", {"customer_ref": made}, self.residue, MADE_LATELY)
+
+
+class CustomerArchive(Action):
+    """
+    Take a customer away again that was made here by mistake.
+
+    Only one that `customer.create` made, within 30 days, and only while there is no order, payment, subscription or
+    ticket.
+    """
+
+    name = "customer.archive"
+    title = "Archive a customer made by mistake"
+    risk = Risk.R4
+    on = On("customer", "customer_ref")
+    residue = "what a system has deleted is not brought back; make the customer anew"
+
+    customer_ref: Reference
 
 
 class CustomerUpdateAddress(Action):

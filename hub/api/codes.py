@@ -40,6 +40,8 @@ CODES: dict[str, Code] = {
     "customer_exists": Code(
         409, "Another customer has this e-mail or external id", "use the customer that `reason` names"
     ),
+    "customer_in_use": Code(409, "Something was bought or asked by the customer", "leave the customer, or erase it"),
+    "customer_not_ours": Code(409, "The customer was not made here lately", "archive it in the system itself"),
     "customer_not_there": Code(404, "That connection does not know the customer", "choose another connection"),
     "daily_ceiling": Code(403, "The key would move more money today than it may", "ask for less, or tomorrow"),
     "database_in_use": Code(409, "A hub has the database open (CLI only)", "stop it first"),

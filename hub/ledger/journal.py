@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from hub.errors import ConfigError, Conflict, NotFound
 from hub.ledger import bounds, trail
 from hub.ledger.audit import Audit
@@ -183,6 +185,17 @@ class Ledger:
         wanted = set(targets)
         with self.database.read() as tx:
             return sum(row[0] in wanted for row in tx.execute(sql, (action, since)))
+
+    def made(self, action: str, connection: str, *, within_s: float) -> set[str]:
+        """Give the vendor's ids of what runs of an action made in a connection lately."""
+        sql = (
+            "SELECT step.outcome FROM step JOIN run ON run.id = step.run_id WHERE run.action = ?"
+            " AND run.created_at >= ? AND step.connection = ? AND step.state = 'done'"
+        )
+        with self.database.read() as tx:
+            rows = tx.execute(sql, (action, now(plus_s=-within_s), connection)).fetchall()
+        effects = [effect for (outcome,) in rows for effect in msgspec.json.decode(outcome)["effects"]]
+        return {effect["remote_id"] for effect in effects if effect["op"] == "create"}
 
     def moved_today(self, principal: str, currency: str) -> int:
         """Sum up the money in minor units that a principal's runs of today (UTC) move, or may yet move."""

@@ -1,7 +1,7 @@
 """Turn a run, as the journal has it, into the answer that its caller gets."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,7 @@ import msgspec
 
 from hub.actions import Action, Undo
 from hub.errors import HubError, Refused, Unknown
-from hub.ledger import Approval, Run, RunState, now
+from hub.ledger import Approval, Run, RunState, Step, now
 from hub.perform import envelope
 from hub.perform.choosing import place_of
 from hub.perform.envelope import EffectSeen, MoneyMoved, On, PolicySaid, Preview, Result, Reversal, Way, told
@@ -61,7 +61,7 @@ def answer(
             ids.append(made(step.connection, effect, outcome.get("touched", ())))
             result.effects.append(EffectSeen(connector=connector, connection=step.connection, id=ids[-1], **effect))
         if step.state == "done":
-            done.append((planned_of(step.call), next((id for id in ids if id), None)))
+            done.append((planned_of(step.call), next((id for id in ids if id), None) or _made_at(step, outcome)))
         _add_error(result, msgspec.json.decode(step.error) if step.error else None, step.connection)
     if not run.steps:
         result.error = told(Unknown(f"{action.name}: accepted before the ledger was put back; see whether it was done"))
@@ -75,6 +75,13 @@ def answer(
     if state in ("succeeded", "failed") and result.effects:
         result.reversal = undone(action, plan, done, since=run.created_at)
     return result
+
+
+def _made_at(step: Step, outcome: Mapping[str, Any]) -> str | None:
+    """Refer to what a step made, where only reading it says which hub id it has."""
+    made = {effect["remote_id"] for effect in outcome.get("effects", ()) if effect["op"] == "create"}
+    places = (f"{step.connection}/{stream}/{one}" for stream, one in outcome.get("touched", ()) if one in made)
+    return next(places, None)
 
 
 def _moved(done: Sequence[tuple[Planned, str | None]], action: Action) -> MoneyMoved | None:

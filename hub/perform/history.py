@@ -79,6 +79,12 @@ class History:
         """Give a customer's orders that may still be sent somewhere else."""
         return (order for order in self._all("order", {"customer": customer.id}) if facts.is_open(order))
 
+    def in_use(self, customer: Target) -> str | None:
+        """Name a kind of which the customer has something, None where there is nothing."""
+        kinds = ("order", "payment", "subscription", "ticket")
+        found = (kind for kind in kinds if next(self._all(kind, {"customer": customer.id}), None) is not None)
+        return next(found, None)
+
     def open_order(self, target: Target | None) -> bool | None:
         """Say whether the customer waits for an order; None where nobody knows whose it is."""
         if target is None or target.kind != "customer":

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from hub.access import Principal, require
-from hub.actions import Action, CustomerChangeEmail, CustomerCreate, PaymentRefund
+from hub.actions import MADE_LATELY, Action, CustomerArchive, CustomerChangeEmail, CustomerCreate, PaymentRefund
 from hub.connections import Connection, Connections, wall
 from hub.connector import Target
 from hub.errors import Conflict, Invalid, MappingError, NotFound, Unsupported
@@ -73,6 +73,8 @@ class Planner:
         action = self._of_order(action)
         chosen = self.aim(action, principal, notes)
         self._nobody_elses(action, chosen)
+        if isinstance(action, CustomerArchive):
+            self._made_here(action, chosen)
         if isinstance(action, facts.NEEDS_FRESH) or request.expected_version:
             chosen = [(connection, self._fresh(action, connection, target)) for connection, target in chosen]
         for _, target in chosen:
@@ -136,6 +138,20 @@ class Planner:
                 next_ = ["customer.update"] if isinstance(action, CustomerCreate) else ["agent.handoff"]
                 code = "customer_exists"
                 raise Conflict(text, code=code, reason=min(others), field_path=f"input.{field}", next_actions=next_)
+
+    def _made_here(self, action: Action, chosen: Chosen) -> None:
+        """Raise Conflict unless this hub made the customer lately, and nothing has come of it."""
+        for connection, target in chosen:
+            if target is None:
+                continue
+            made = self.judge.ledger.made("customer.create", connection.name, within_s=MADE_LATELY.total_seconds())
+            if target.remote_id not in made:
+                text = f"{action.name}: only a customer that was made here within 30 days is archived"
+                raise Conflict(text, code="customer_not_ours", field_path="input.customer_ref")
+            used = self.judge.history.in_use(target)
+            if used is not None:
+                text = f"{action.name}: the customer has a {used}"
+                raise Conflict(text, code="customer_in_use", reason=used, field_path="input.customer_ref")
 
     def _may_do_parts(self, action: Action, steps: list[Planned], principal: Principal) -> None:
         """Require the scope of what follows from an action, as if it were asked for by itself."""

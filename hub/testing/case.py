@@ -23,6 +23,7 @@ COMMON = frozenset(ConnectionSettings.model_fields) - {"options", "from_environm
 SAMPLES: dict[str, dict[str, Any]] = {
     "customer.lookup": {"email": "nobody@mail.example.com"},
     "customer.create": {"name": "Grace Example", "email": "grace@made.example.com", "phone": "+4930123456"},
+    "customer.archive": {},
     "customer.update_address": {
         "kind": "mailing",
         "address": {"line1": "Neue Str. 5", "city": "Berlin", "postal_code": "10117", "country_code": "DE"},

@@ -10,6 +10,7 @@ import requests
 from hub import reads, sync
 from hub.access import OPERATOR, Principal
 from hub.actions import (
+    CustomerArchive,
     CustomerChangeEmail,
     CustomerCreate,
     CustomerUpdate,
@@ -219,6 +220,12 @@ class ShopSandbox(Sandbox):
         request.effect(f"{kind} {made}")
         return Response(self.shown(kind, made), 201)
 
+    @route("DELETE", r"/(?P<kind>[a-z]+)/(?P<key>[^/]+)")
+    def take_away(self, request: Asked) -> Any:
+        del self.things[request.args["kind"]][request.args["key"]]
+        request.effect(f"delete {request.args['key']}")
+        return {}
+
     @route("PATCH", r"/(?P<kind>[a-z]+)/(?P<key>[^/]+)")
     def change(self, request: Asked) -> Any:
         kind, key = request.args["kind"], request.args["key"]
@@ -357,6 +364,12 @@ class ShopConnector(Connector):
     @act(CustomerChangeEmail, idempotency="set")
     def contact(self, action, call: Call) -> Outcome:
         return self.changed("customers", call)
+
+    @act(CustomerArchive, idempotency="set")
+    def archive(self, action, call: Call) -> Outcome:
+        key = call.target.remote_id
+        self.http("DELETE", f"/customers/{key}")
+        return Outcome([Effect("customer", key, "delete")], [("customers", key)])
 
     @act(CustomerCreate, idempotency="upsert")
     def make(self, action, call: Call) -> Outcome:

@@ -64,6 +64,32 @@ def test_a_customer_is_made_once_and_named_in_the_answer(shop):
     assert shop.effects("customers") == 1
 
 
+def test_a_customer_made_by_mistake_is_taken_away_again(build):
+    shop = build(policy=ALLOWED)
+    made = shop.ask("customer.create", name="Grace Example", email="grace@mail.example.com")
+    assert made.reversal.action == "customer.archive"
+    back = shop.performer.reversing.reverse(made.run_id, OPERATOR)
+    assert (back.status, back.effects[0].op, list(shop.sandbox.things["customers"])) == (
+        "succeeded",
+        "delete",
+        ["cus-1"],
+    )
+    assert shop.performer.neighbours.find_customer(shop.store, email="grace@mail.example.com") == []
+
+
+def test_only_what_was_made_here_and_is_not_in_use_is_archived(known):
+    shop = known()
+    with pytest.raises(Conflict) as caught:
+        shop.ask("customer.archive", customer_ref="shop/customers/cus-1")
+    assert caught.value.error_code == "customer_not_ours"
+    made = shop.ask("customer.create", name="Grace Example", email="grace@mail.example.com")
+    reference = made.reversal.input["customer_ref"]
+    shop.ask("ticket.create", customer_ref=reference, subject="Hello", body="Is anybody there?")
+    with pytest.raises(Conflict) as caught:
+        shop.performer.reversing.reverse(made.run_id, OPERATOR)
+    assert (caught.value.error_code, caught.value.reason) == ("customer_in_use", "ticket")
+
+
 def test_a_customer_needs_a_way_to_be_reached(shop):
     with pytest.raises(Invalid, match="give email, phone, or both"):
         shop.ask("customer.create", name="Grace Example")

@@ -13,6 +13,7 @@ from hub import (
     CannotTell,
     Checked,
     Connector,
+    CustomerArchive,
     CustomerChangeEmail,
     CustomerCreate,
     CustomerLookup,
@@ -129,6 +130,16 @@ class SalesforceConnector(Connector):
     def find_contact(self, action: Action, call: Call) -> Found | Absent | CannotTell:
         """Look for the contact by that number."""
         return people.find_created(self.org, call)
+
+    @act(CustomerArchive, idempotency="set")
+    def archive(self, action: Action, call: Call) -> Outcome:
+        """Put a contact into the recycle bin."""
+        return people.archive(self.org, call)
+
+    @find(CustomerArchive)
+    def find_archived(self, action: Action, call: Call) -> Found | Absent | CannotTell:
+        """Look whether the contact is gone."""
+        return people.find_archived(self.org, call)
 
     @act(OrderCancel, idempotency="set")
     def cancel(self, action: Action, call: Call) -> Outcome:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from hub import Absent, Call, Conflict, Effect, Found, Outcome, Temporary, Unsupported
+from hub import Absent, Call, Conflict, Effect, Found, NotFound, Outcome, Temporary, Unsupported
 from hub_salesforce.client import valid_id
-from hub_salesforce.records import same, writable
+from hub_salesforce.records import current, same, target_of, unchanged_since, writable
 from hub_salesforce.schema import Org
 from hub_salesforce.soql import Select, literal
 
@@ -42,6 +42,28 @@ def find_created(org: Org, call: Call) -> Found | Absent:
     if value != call.key and not all(same(rows[0].get(name), wanted) for name, wanted in body.items()):
         raise _taken(rows[0], "external id")
     return Found(_made(rows[0]["Id"], {**body, column: value}))
+
+
+def archive(org: Org, call: Call) -> Outcome:
+    """Put a contact (or a person account) into the recycle bin. Raises NotFound where it is gone already."""
+    target = target_of(call)
+    unchanged_since(current(org, target.stream, target.remote_id, columns=()), call.expected_version)
+    org.client.write("DELETE", f"sobjects/{target.stream}/{target.remote_id}", {}, f"delete {target.stream}")
+    return _deleted(target.stream, target.remote_id)
+
+
+def find_archived(org: Org, call: Call) -> Found | Absent:
+    """Look whether the record is gone."""
+    target = target_of(call)
+    try:
+        current(org, target.stream, target.remote_id, columns=())
+    except NotFound:
+        return Found(_deleted(target.stream, target.remote_id))
+    return Absent()
+
+
+def _deleted(sobject: str, remote_id: str) -> Outcome:
+    return Outcome((Effect(sobject, remote_id, "delete"),), ((sobject, remote_id),))
 
 
 def _new(org: Org, call: Call) -> tuple[str, str, dict[str, Any]]:

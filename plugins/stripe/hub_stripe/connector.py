@@ -17,6 +17,7 @@ from hub import (
     Connector,
     CreditGrant,
     CreditTakeBack,
+    CustomerArchive,
     CustomerChangeEmail,
     CustomerCreate,
     CustomerLookup,
@@ -146,6 +147,25 @@ class StripeConnector(Connector):
         for one in self._listed("/v1/customers", [("email", email)]):
             if (one.get("metadata") or {}).get(actions.MARK) == call.run_id:
                 return Found(customers.created(one, call))
+        return Absent()
+
+    @act(CustomerArchive, idempotency="set")
+    def archive(self, action: Action, call: Call) -> Outcome:
+        """Delete a customer: a v1 DELETE takes no key and needs none."""
+        one = _target(call, "customer_ref", "cus")
+        self._customer(one)
+        with self.client.writing("DELETE /v1/customers/{id}"):
+            self.client.sdk.v1.customers.delete(one)
+        return customers.deleted(one)
+
+    @find(CustomerArchive)
+    def find_archived(self, action: Action, call: Call) -> Found | Absent:
+        """Look whether the customer is deleted."""
+        one = _target(call, "customer_ref", "cus")
+        try:
+            self._customer(one)
+        except NotFound:
+            return Found(customers.deleted(one))
         return Absent()
 
     @act(CustomerUpdate, idempotency="native")

@@ -22,6 +22,11 @@ def created(made: Thing, call: Call) -> Outcome:
     return Outcome([effect], [("customers", str(made["id"]))])
 
 
+def deleted(one: str) -> Outcome:
+    """Tell of a customer that was deleted."""
+    return Outcome([Effect("customer", one, "delete")], [("customers", one)])
+
+
 def with_name(params: Any, customer: Thing) -> Any:
     """Name whom a shipping address is for where the caller does not: Stripe takes none without a name."""
     shipping = params.get("shipping")

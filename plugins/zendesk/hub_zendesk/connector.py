@@ -14,6 +14,7 @@ from hub import (
     Change,
     Checked,
     Connector,
+    CustomerArchive,
     CustomerChangeEmail,
     CustomerCreate,
     CustomerLookup,
@@ -141,6 +142,14 @@ class ZendeskConnector(Connector):
     @find(CustomerCreate)
     def find_created_customer(self, action: Action, call: Call) -> Found | Absent:
         return people.find_created(self.client, call)
+
+    @act(CustomerArchive, idempotency="set")
+    def archive_customer(self, action: Action, call: Call) -> Outcome:
+        return people.archive(self.client, call)
+
+    @find(CustomerArchive)
+    def find_archived_customer(self, action: Action, call: Call) -> Found | Absent:
+        return people.find_archived(self.client, call)
 
     @act(CustomerChangeEmail, idempotency="set")
     def change_email(self, action: Action, call: Call) -> Outcome:

@@ -49,6 +49,29 @@ def find_created(client: Client, call: Call) -> Found | Absent:
     return Absent() if known is None else Found(_made(known, wanted))
 
 
+def archive(client: Client, call: Call) -> Outcome:
+    """Delete a user: it stays in the lists of deleted ones until somebody deletes it for good."""
+    user_id = target_id(call)
+    if read_user(client, user_id, call.expected_version).get("active") is False:
+        raise NotFound("zendesk: the user is deleted already")
+    client.write("DELETE", f"/users/{user_id}.json", {})
+    return _deleted(user_id)
+
+
+def find_archived(client: Client, call: Call) -> Found | Absent:
+    """Look whether the user is deleted."""
+    user_id = target_id(call)
+    try:
+        there = read_user(client, user_id).get("active") is not False
+    except NotFound:
+        there = False
+    return Absent() if there else Found(_deleted(user_id))
+
+
+def _deleted(user_id: str) -> Outcome:
+    return Outcome([Effect("user", user_id, "delete")], [("users", user_id)])
+
+
 def change_email(client: Client, call: Call) -> Outcome:
     """
     Make an address the first of a user; it is added where the user does not have it. The old one stays, as another.
