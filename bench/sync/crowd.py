@@ -13,7 +13,7 @@ from typing import Any
 
 from stage import HUB, Hub, say, server
 
-TICKETS, PATIENCE_S, REST_S = 1000, 240.0, 20.0
+TICKETS, PATIENCE_S, REST_S = 10, 240.0, 20.0
 _ONE = """
 [connections.desk-{n}]
 connector = "zendesk"

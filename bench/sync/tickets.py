@@ -22,11 +22,11 @@ _TYPE = ('"question"', '"incident"', '"problem"', "null")
 _CHANNEL = ("email", "web", "chat", "api")
 
 
-def page(number: int, pages: int, *, changed: bool = False) -> bytes:
-    """Write page `number` (from 0) of an export of so many pages."""
-    start = number * PER_PAGE + 1
-    tickets = ",".join(_ticket(id, changed=changed) for id in range(start, start + PER_PAGE))
-    last = number + 1 == pages
+def page(number: int, records: int, *, changed: bool = False) -> bytes:
+    """Write page `number` (from 0) of an export of so many tickets."""
+    start, behind = number * PER_PAGE + 1, min((number + 1) * PER_PAGE, records) + 1
+    tickets = ",".join(_ticket(id, changed=changed) for id in range(start, behind))
+    last = behind > records
     following = (
         "null" if last else f'"/api/v2/incremental/tickets/cursor.json?cursor=c{number + 1}&per_page={PER_PAGE}"'
     )
@@ -80,6 +80,5 @@ def _time(id: int, later_s: int = 0) -> str:
 
 def pages(records: int, *, changed: bool = False) -> Iterator[bytes]:
     """Write all pages of an export of so many tickets."""
-    count = -(-records // PER_PAGE)
-    for number in range(count):
-        yield page(number, count, changed=changed)
+    for number in range(-(-records // PER_PAGE)):
+        yield page(number, records, changed=changed)

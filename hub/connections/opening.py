@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import msgspec
 from pydantic import SecretStr
@@ -235,6 +236,9 @@ def find_mapping(cls: type[Connector], connection: ConnectionSettings | None, ro
     return locate(cls, mapping=own, mappings_dir=folder)
 
 
+_met: WeakSet[type[msgspec.Struct]] = WeakSet()
+
+
 def meet_structs() -> None:
     """
     Let msgspec meet every Struct there is, in one thread.
@@ -245,8 +249,11 @@ def meet_structs() -> None:
     known: list[type[msgspec.Struct]] = msgspec.Struct.__subclasses__()
     for struct in known:
         known += struct.__subclasses__()
+        if struct in _met:
+            continue
         with suppress(TypeError, NameError):  # one that cannot be decoded is nobody's to decode
             msgspec.json.Decoder(struct)
+        _met.add(struct)
 
 
 def load_sandbox(cls: type[Connector]) -> Any:

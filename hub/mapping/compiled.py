@@ -3,7 +3,9 @@
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -256,6 +258,10 @@ def _made(rows: TableRows) -> Iterator[Made]:
         yield Made(rows.table, rows.kind, "rejected", bad.remote_id, reject=bad)
 
 
+_compiled: WeakValueDictionary[Any, CompiledMapping] = WeakValueDictionary()
+_compiling = threading.Lock()
+
+
 def compile_mapping(
     source: Source,
     *,
@@ -268,8 +274,20 @@ def compile_mapping(
     Compile a mapping file.
 
     `converters` are the plugins', `table_options` the words that the connector adds to tables, `resolve` finds what
-    `extends` names, `streams` are the connector's pulls ("*" takes any). Raises MappingError that names file, table,
-    key, what was found and what would be right.
+    `extends` names, `streams` are the connector's pulls ("*" takes any). What was compiled before, and is still in use,
+    is given again. Raises MappingError that names file, table, key, what was found and what would be right.
     """
     document = load(source, resolve)
-    return CompiledMapping(source, document, Allowed(converters or {}, table_options, streams))
+    allowed = Allowed(converters or {}, table_options, streams)
+    key = (
+        source,
+        revision(document),
+        tuple(sorted(allowed.converters.items(), key=itemgetter(0))),
+        frozenset(table_options),
+        None if streams is None else frozenset(streams),
+    )
+    with _compiling:
+        found = _compiled.get(key)
+        if found is None:
+            found = _compiled[key] = CompiledMapping(source, document, allowed)
+    return found
