@@ -4,12 +4,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hub.engine.durable import Durable
-from hub.engine.nodes import Nodes
 from hub.engine.owner import Owner
 from hub.errors import Temporary
+
+if TYPE_CHECKING:
+    from hub.engine.nodes import Nodes
 
 log = logging.getLogger("hub.engine")
 LEASE_S = 30.0
@@ -26,7 +28,7 @@ class Engine:
 
     _open: "Engine | None" = None
 
-    def __init__(self, owner: Owner, nodes: Nodes, durable: Durable, lease_s: float) -> None:
+    def __init__(self, owner: Owner, nodes: "Nodes", durable: Durable, lease_s: float) -> None:
         self._owner = owner
         self._nodes = nodes
         self._durable = durable
@@ -47,6 +49,8 @@ class Engine:
         """
         if cls._open is not None:
             raise RuntimeError("an engine is open in this process")
+        from hub.engine.nodes import Nodes  # SQLAlchemy: 10 MB that only workers need
+
         owner = Owner.take(url, node_id)
         try:
             nodes = Nodes(url, node_id)

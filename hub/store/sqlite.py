@@ -22,7 +22,7 @@ _BUSY_MS = 30_000
 _DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _SYNCHRONOUS = {"hub": "NORMAL", "ledger": "FULL"}
 _SIZES = ("page_size", "page_count", "freelist_count")
-_CACHE_KIB = 16_000
+_CACHE_KIB = 8_000
 _CHECKPOINT_PAGES = 4000
 _AT_ONCE = 500
 
