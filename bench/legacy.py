@@ -113,7 +113,7 @@ class Postgres:
         import psycopg
 
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute("DELETE FROM customers WHERE no % %s = 0", (round(1 / share),))
+            connection.execute("DELETE FROM customers WHERE no %% %s = 0", (round(1 / share),))
 
 
 def sqlite_delete(folder: Path, share: float) -> None:

@@ -139,7 +139,7 @@ def test_ten_thousand_rows_of_one_moment_are_read_once(source: Source) -> None:
 
 @pytest.mark.parametrize("indexed", [True, False])
 def test_many_rows_need_no_more_memory_than_few(source: Source, indexed: bool) -> None:
-    peaks, few, many = {}, *((2_000, 12_000) if indexed else (1_000, 8_000))
+    peaks, few, many = {}, *((1_500, 8_000) if indexed else (800, 7_000))
     connector = source.opened() if indexed else source.opened(page_size=100)
     what = stream() if indexed else stream(changed_at="changed")
     for count in (few, many):

@@ -405,6 +405,18 @@ def test_a_server_that_is_not_there_is_told(server: Server, opened: Opened) -> N
         pulled(opened(folder=f"sftp://hub@127.0.0.1:{server.port}/nowhere"))
 
 
+def test_a_connection_that_broke_between_pulls_is_made_anew(server: Server, opened: Opened) -> None:
+    server.put("drop/c.csv", HEADER + "1,Ada\n")
+    connector = opened()
+    first = pulled(connector)
+    server.cut_after = 0
+    server.put("drop/c-2.csv", HEADER + "2,Ben\n")
+    with pytest.raises(Temporary):
+        pulled(connector, last(first))
+    assert names(pulled(connector, last(first))) == ["Ben"]
+    assert server.logins == 2
+
+
 def test_the_folder_may_start_at_the_users_home(server: Server, opened: Opened) -> None:
     server.put("drop/c.csv", HEADER + "1,Ada\n")
     connector = opened(folder=f"sftp://hub@127.0.0.1:{server.port}/~/drop")

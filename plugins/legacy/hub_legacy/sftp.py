@@ -94,12 +94,12 @@ class Sftp:
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for work on the connection. Raises OSError for what the server refuses; a silent one is given up."""
-        with _translated():
-            try:
+        try:
+            with _translated():
                 return self._thread.run(work, _ANSWER_S)
-            except TimeoutError:
-                self._give_up()
-                raise
+        except (ConnectionError, TimeoutError):
+            self._give_up()
+            raise
 
     def _do(self, work: "Callable[[asyncssh.SFTPClient], Coroutine[Any, Any, T]]") -> T:
         return self.call(work(self._session()))
@@ -157,7 +157,11 @@ class Sftp:
             login_timeout=_CONNECT_S,
             keepalive_interval=_CONNECT_S,
         )
-        return connection, await connection.start_sftp_client()
+        try:
+            return connection, await connection.start_sftp_client()
+        except BaseException:
+            connection.abort()
+            raise
 
 
 def _keys(config: LegacyConfig) -> "list[asyncssh.SSHKey]":
