@@ -256,6 +256,15 @@ def test_a_no_is_an_answer_and_cuts_nothing_off(opened: Opener, desk: Desk, stat
     assert events(app) == []
 
 
+def test_a_429_that_says_nothing_still_says_when_to_come_back(opened: Opener, desk: Desk) -> None:
+    app = opened()
+    app.sync()
+    desk.status = 429
+    result = note(app, "k1")
+    assert (result["status"], result["error"]["code"]) == ("failed", "rate_limited")
+    assert result["error"]["retry_after_ms"] >= 1000
+
+
 def test_refused_credentials_stop_a_connection_until_a_check_succeeds(opened: Opener, desk: Desk) -> None:
     app, other = opened(), opened()
     app.sync()

@@ -165,7 +165,7 @@ def test_the_tables_are_readable_and_ids_are_whole(capsys: pytest.CaptureFixture
     degraded = {
         "state": "degraded",
         "since": "2026-01-01T10:00:00Z",
-        "retry_at": "2026-01-01T10:05:00Z",
+        "retry_at": "2026-01-01T10:05:00.000000Z",
         "error": "down",
     }
     refused = {"state": "reauth_needed", "since": "2026-01-01T10:00:00Z", "error": "401"}
@@ -175,7 +175,7 @@ def test_the_tables_are_readable_and_ids_are_whole(capsys: pytest.CaptureFixture
     assert "export 7/10 (syncs wait 30 s)" in told
     assert re.search(r"^zd +tickets +1200 +2 +2026-01-01 10:00Z +5 min +1 d 1 h$", told, re.M)
     assert "running: zd tickets: 1,200 of 90,000 read in 1 min, 167/s, about 8 min left" in told
-    assert "degraded: sf since 2026-01-01 10:00Z: down; the next try is at 2026-01-01 10:05Z" in told
+    assert "degraded: sf since 2026-01-01 10:00Z: down; the next try is at 2026-01-01 10:05:00Z" in told
     assert "reauth needed: st since 2026-01-01 10:00Z: 401; replace its credentials, then `hub check st`" in told
 
 

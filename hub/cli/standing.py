@@ -80,6 +80,6 @@ def _trouble(name: str, line: Mapping[str, Any]) -> str:
     if line["state"] == "reauth_needed":
         return f"reauth needed: {name}{since}{error}; replace its credentials, then `hub check {name}`"
     if line["state"] == "degraded":
-        retry = line["retry_at"][:16].replace("T", " ")
+        retry = line["retry_at"][:19].replace("T", " ")
         return f"degraded: {name}{since}{error}; the next try is at {retry}Z, `hub check {name}` tries now"
     return f"error: {name}{error}"

@@ -26,6 +26,8 @@ PROBE_MS = 120_000
 REAUTH_RETRY_MS = 3_600_000
 """How soon a sync tries refused credentials again: what refused them may have been wrong."""
 REAUTH_LONGEST_MS = 24 * 3_600_000
+SOON_S = 1.0
+"""When to come back after a 429 that does not say it: no vendor's window is shorter."""
 _NO_FAILURE = ("stopping", "restoring")
 
 
@@ -79,7 +81,12 @@ class Standings:
         if before.reauth_at or before.degraded_at:
             self._admit(name, before)
         with self._noted(name, before):
-            yield
+            try:
+                yield
+            except RateLimited as exc:
+                if exc.retry_after_s is None:  # Stripe, for one, does not say
+                    exc.retry_after_s = max(SOON_S, pace.held_s())
+                raise
 
     @contextmanager
     def trial(self, name: str) -> Iterator[None]:

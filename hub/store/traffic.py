@@ -264,8 +264,10 @@ class TrafficFile:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 self._connection.executemany(sql, rows)
-            finally:
-                self._connection.execute("COMMIT")
+                self._connection.commit()
+            except BaseException:
+                self._connection.rollback()
+                raise
 
     def close(self) -> None:
         """Close the file."""

@@ -44,7 +44,7 @@ class Patience:
     timeout_s: tuple[float, float] = (5.0, 60.0)
     tries: int = 4
     backoff_s: float = 0.5
-    wait_s: float = 60.0
+    wait_s: float = 90.0  # a window of a minute, and who else wants a slot of it
     action_wait_s: float = 15.0
 
     @property
@@ -195,6 +195,12 @@ class Pace:
             self._note(quota)
             if quota.general and status != 429:
                 self._spare(granted, quota)
+
+    def held_s(self) -> float:
+        """Say how long requests of this account are held, whichever class they are of."""
+        names = [*(limit.name for limit in self.limits), EVERYTHING]
+        sync = _yielding.get()
+        return max(self.traffic.held(self.account, name, sync=sync) for name in names) if self.on else 0.0
 
     def _held(self) -> float:
         return self.traffic.held(self.account, EVERYTHING, sync=_yielding.get())
