@@ -15,7 +15,7 @@ import msgspec
 from hub import perform, reads
 from hub import sync as syncing
 from hub.access import OPERATOR, OVERLAP, Keys, Principal, Terms
-from hub.app import logs, remaps
+from hub.app import drifting, logs, remaps
 from hub.app.setup import audit_key, ledger_url, private_database, traffic_url
 from hub.app.status import status
 from hub.app.syncs import Report, Syncs, check_streams, configured, unconfigured
@@ -325,9 +325,9 @@ class App:
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Say for each connection how it stands, what is stored of its streams and as of when. See app.status."""
-        behind = remaps.behind(self, self.connections.names())
+        behind, drifted = remaps.behind(self, self.connections.names()), drifting.brief(self)
         found = status(self.store, self.connections, self.standings, self.traffic)
-        return {name: line | {"behind": behind[name]} for name, line in found.items()}
+        return {name: line | {"behind": behind[name], "drift": drifted.get(name)} for name, line in found.items()}
 
     def create_key(self, name: str, scopes: Sequence[str], terms: Terms | None = None) -> dict[str, Any]:
         """Make an API key; `key` is told this once."""

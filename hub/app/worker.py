@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from hub.app import keeping
+from hub.app import drifting, keeping
 from hub.app.opened import App
 from hub.app.setup import engine_url
 from hub.config import duration_s
@@ -33,6 +33,7 @@ POLL_S = 1.0
 SWEEP_S = 2.0
 TIDY_S = 600.0
 KEEP_S = 6 * 3600.0
+DRIFT_S = 3600.0
 SWEEPS_KEPT_S = 900.0
 JOBS_KEPT_S = 86_400.0
 DRAIN_S = 30.0
@@ -69,6 +70,7 @@ class Worker:
             "receive": self.app.receive,
             "sweep": self._sweep,
             "keep": self._keep,
+            "describe": self._describe,
         }
         hub = self.app.settings.hub
         lease_s = duration_s(hub.engine_lease)
@@ -97,6 +99,7 @@ class Worker:
         self._timetable.add("poll", POLL_S, self._poll)
         self._timetable.add("sweep", SWEEP_S, self._offer_sweep)
         self._timetable.add("keep", KEEP_S, lambda slot: self._engine.enqueue("keep", f"keep:{slot}", "keep"))
+        self._timetable.add("drift", DRIFT_S, self._offer_describing)
         self._timetable.start()
 
     def _watch(self) -> None:
@@ -142,6 +145,15 @@ class Worker:
         if tidy or self.app.performer.waiting():
             self._engine.enqueue("sweep", f"sweep:{slot}", "sweep", tidy)
 
+    def _offer_describing(self, slot: int) -> None:
+        """Offer to describe what was not within a day, of connections that are synced by a schedule."""
+        for name in self.schedules:
+            try:
+                if drifting.due(self.app, name):
+                    self._engine.enqueue("describe", f"describe:{name}:{slot}", name, name)
+            except HubError as exc:
+                log.warning("%s cannot be described: %s", name, exc.message)
+
     # The jobs: in the engine's threads, on whichever worker got them.
 
     def _pull(self, connection: str, stream: str) -> None:
@@ -173,6 +185,10 @@ class Worker:
             self.app.webhooks.forget()
             self._engine.forget(older_than_s=SWEEPS_KEPT_S, prefix="sweep:")
             self._engine.forget(older_than_s=max([JOBS_KEPT_S, *(2 * every for every in self.schedules.values())]))
+
+    def _describe(self, connection: str) -> None:
+        """Ask a system for the fields of its streams, once a day."""
+        drifting.describe(self.app, connection)
 
     def _keep(self) -> None:
         """Forget raw records that are too old, and give back the room of superseded ones."""

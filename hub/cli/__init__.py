@@ -16,7 +16,9 @@ from typer.exceptions import TyperException
 from hub.cli import out
 from hub.errors import HubError
 
-_GROUPS = "setup syncing serving demo sandboxes mapping remapping acting governing auditing backups doctor".split()
+_GROUPS = (
+    "setup syncing serving demo sandboxes mapping remapping drifting acting governing auditing backups doctor".split()
+)
 
 app = typer.Typer(
     name="hub",

@@ -45,6 +45,7 @@ def status(as_json: Json = False) -> None:
         found = app.status() if app.settings.connections else {}
         hint = "" if app.settings.connections else app.unconfigured()
     tell_behind({name: line["behind"] for name, line in found.items()})
+    tell_drift({name: line["drift"] for name, line in found.items()})
     if hint:
         out.say(hint)
     out.answer({"connections": found}, as_json, lambda: show_status(found) if found else None)
@@ -61,6 +62,14 @@ def tell_behind(behind: dict[str, list[str]]) -> None:
                 f"{name} {', '.join(streams)}: some stored rows are of another mapping than the present one; "
                 f"`hub map diff {name}` shows what would change, `hub map apply {name}` changes it"
             )
+
+
+def tell_drift(drift: dict[str, dict[str, int] | None]) -> None:
+    """Say which systems have changed in what the mapping reads."""
+    for name, line in drift.items():
+        if line and (line["changes"] or line["emptied"]):
+            said = f"{line['changes']} changes of its fields hit the mapping, {line['emptied']} fields became empty"
+            out.say(f"{name}: {said}; see `hub drift {name}`")
 
 
 def failed(found: dict[str, dict[str, Any]]) -> bool:

@@ -14,7 +14,7 @@ from hub.sandbox.inhabitants import (
     Subscription,
     Ticket,
 )
-from hub.sandbox.server import Entry, Fault, Request, Response, Sandbox, route
+from hub.sandbox.server import Entry, Fault, Request, Response, Sandbox, SchemaChange, route
 from hub.sandbox.world import World
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Request",
     "Response",
     "Sandbox",
+    "SchemaChange",
     "Staff",
     "Subscription",
     "Ticket",

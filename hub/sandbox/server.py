@@ -49,6 +49,21 @@ class Fault:
 
 
 @dataclass
+class SchemaChange:
+    """
+    What an administrator changes in the vendor's schema: `do` is add, remove, retype or value.
+
+    `values` are the words of an enum that is added, those that `value` adds to one.
+    """
+
+    do: str
+    stream: str
+    name: str
+    type: str = "string"
+    values: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Request:
     """A request as a route sees it. `args` are the named groups of the route's pattern."""
 
@@ -191,6 +206,10 @@ class Sandbox:
         with self.lock:
             self.faults.append(Fault(match, do, times))
 
+    def schema(self, change: SchemaChange) -> bool:
+        """Change the vendor's schema as an administrator would; False where this sandbox cannot."""
+        return False
+
     def reset(self) -> None:
         """Go back to the world as generated; ledger and faults are emptied."""
         with self.lock:
@@ -212,7 +231,10 @@ class Sandbox:
             if request.path == "/_sandbox/reset" and request.method == "POST":
                 self.reset()
                 return Response({"ok": True})
-        return Response({"error": "the sandbox knows ledger, faults and reset"}, 404)
+            if request.path == "/_sandbox/schema" and request.method == "POST":
+                done = self.schema(SchemaChange(**request.json()))
+                return Response({"ok": done}, 200 if done else 422)
+        return Response({"error": "the sandbox knows ledger, faults, schema and reset"}, 404)
 
     def answer(self, request: Request) -> Response:
         """Route one request under the lock and book it if it is a write."""

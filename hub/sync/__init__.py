@@ -20,8 +20,9 @@ from hub.connector import Mark, Page, Stream
 from hub.errors import ConfigError, HubError, Invalid, NotFound, Temporary, Unauthorized, Unsupported
 from hub.ingest import Counts, PageCommit, archived, ingest
 from hub.mapping import MappedPage
-from hub.store import Store, clock, cursors, sources
+from hub.store import Store, Tx, clock, cursors, fills, sources
 from hub.sync.ahead import ahead
+from hub.sync.sampling import Sample
 
 log = logging.getLogger("hub.sync")
 TableReport = dict[str, Any]
@@ -130,6 +131,7 @@ class _Pull:
     read: int = 0
     refused: str | None = None
     anew: bool = False
+    sample: Sample = field(default_factory=Sample)
     total: int | None = None
     started: float = field(default_factory=time.monotonic)
 
@@ -164,9 +166,17 @@ class _Pull:
                     sources.settled(tx, *key, mapping=self.connection.mapping.projection(self.stream))
             else:
                 cursors.failed(tx, key, error=error, at=at)
+            self._note_filled(tx, at)
         changed = self._sum("changed")
         self.tell(Progress(self.connection.name, self.stream, self.read, changed, done=True, failed=error is not None))
         return error
+
+    def _note_filled(self, tx: Tx, at: str) -> None:
+        for table, look in self.sample.looks.items():
+            emptied = fills.note(tx, self.connection.name, table, look=look, at=at)
+            if emptied:
+                named = self.connection.name, table, ", ".join(sorted(emptied))
+                log.warning("%s %s: %s used to be filled and is null in all rows looked at; see `hub drift`", *named)
 
     def _pages(self, full: bool) -> str | None:
         mark = type(self.connection.connector).mark("pull", self.stream)
@@ -197,6 +207,8 @@ class _Pull:
                 counts = _commit(self.store, self.connection, read, _Place(scan, fresh, follows))
                 self._count(counts, page)
                 follows = clock.millis(read.read_at)
+                if counts.changed:
+                    self.sample.add(read.mapped)
                 fuse = counts.fuse or fuse
                 scan, fresh = (None if page.complete else scan), False
         return f"fuse: {fuse}" if fuse else None

@@ -80,7 +80,7 @@ class LegacyConnector(Connector):
     def describe(self, stream: str) -> list[Field]:
         if is_files(stream):
             return self.folder(stream).describe(stream)
-        return tables.describe(self.database(stream).known(stream))
+        return tables.describe(self.database(stream).known(stream, anew=True))
 
     @pull("*", deletes="scan")
     def pull_any(self, stream: Stream, cursor: str | None) -> Iterator[Page]:

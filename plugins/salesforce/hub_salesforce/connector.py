@@ -102,7 +102,8 @@ class SalesforceConnector(Connector):
         )
 
     def describe(self, stream: str) -> list[Field]:
-        """Name the fields of an sObject as this org has them."""
+        """Name the fields of an sObject as this org has them now."""
+        self.schema.forget(stream)
         return self.schema.get(stream).fields()
 
     @pull("*", deletes="feed", rising=True)

@@ -5,13 +5,15 @@ import binascii
 import html
 import json
 import re
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
-from hub.sandbox import Entry, Request, Response, Sandbox, World, route
+from hub.sandbox import Entry, Request, Response, Sandbox, SchemaChange, World, route
 from hub.sandbox.world import NOW
 from hub_salesforce.sandbox import shapes
 from hub_salesforce.sandbox.fill import API_USER, Filler
+from hub_salesforce.sandbox.shapes import Column
 from hub_salesforce.sandbox.soql import Engine, Refusal, Row
 from hub_salesforce.sandbox.writes import Writer, clock
 
@@ -72,6 +74,18 @@ class SalesforceSandbox(Sandbox):
         """Take a field out of the org, as an administrator would."""
         with self.lock:
             self.shapes[sobject].columns.pop(name)
+
+    def schema(self, change: SchemaChange) -> bool:
+        with self.lock:
+            columns = self.shapes[change.stream].columns
+            if change.do == "remove":
+                return columns.pop(change.name, None) is not None
+            old = columns.get(change.name, Column(change.name, change.type, updateable=True, createable=True))
+            if change.do == "value":
+                columns[change.name] = replace(old, values=(*old.values, *change.values))
+            else:
+                columns[change.name] = replace(old, type=change.type, values=tuple(change.values) or old.values)
+        return True
 
     def drop_sobject(self, sobject: str) -> None:
         """Take a whole sObject out of this user's sight."""

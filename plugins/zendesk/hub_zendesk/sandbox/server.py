@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from hub.sandbox import Request, Response, Sandbox, route
+from hub.sandbox import Request, Response, Sandbox, SchemaChange, route
 from hub_zendesk.sandbox import shapes
 from hub_zendesk.sandbox.hooks import ZendeskDeliveries
 from hub_zendesk.sandbox.paging import Record, by_cursor, by_time, listed, refusal
@@ -30,11 +30,13 @@ class ZendeskSandbox(Sandbox):
     export_size = 1000
     strict_times = False
     role = "admin"
+    own: dict[int, tuple[str, list[str]]]
     state: State
     hooks: ZendeskDeliveries = ZendeskDeliveries(WEBHOOK_SECRET)
 
     def fill(self) -> None:
         self.state = State(self.world)
+        self.own = {}
         self.hooks = ZendeskDeliveries(WEBHOOK_SECRET, url=self.hooks.url)
 
     def settings(self) -> dict[str, Any]:
@@ -45,6 +47,17 @@ class ZendeskSandbox(Sandbox):
             "token": TOKEN,
             "webhook_secret": WEBHOOK_SECRET,
         }
+
+    def schema(self, change: SchemaChange) -> bool:
+        if change.stream != "tickets" or not change.name.isdecimal():
+            return False  # only the account's own fields of tickets, by their ids, can change
+        with self.lock:
+            one = int(change.name)
+            if change.do == "remove":
+                return self.own.pop(one, None) is not None
+            kind, words = self.own.get(one, (change.type, []))
+            self.own[one] = (kind if change.do == "value" else change.type, [*words, *change.values])
+        return True
 
     def answer(self, request: Request) -> Response:
         with self.lock:
@@ -253,7 +266,10 @@ class ZendeskSandbox(Sandbox):
             ("priority", "Priority"),
         ]
         rows = [shapes.ticket_field(34 + n, kind, title, removable=False) for n, (kind, title) in enumerate(system)]
-        rows.append(shapes.ticket_field(shapes.ORDER_FIELD, "text", "Order number", removable=True))
+        own = {shapes.ORDER_FIELD: ("text", list[str]())} | self.own
+        for one, (kind, words) in own.items():
+            row = shapes.ticket_field(one, kind, "Order number", removable=True)
+            rows.append(row | ({"custom_field_options": [{"value": word} for word in words]} if words else {}))
         return listed(request, "ticket_fields", rows)
 
     @route("GET", r"/api/v2/(?P<sort>user_fields|organization_fields)(\.json)?")
