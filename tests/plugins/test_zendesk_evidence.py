@@ -168,6 +168,9 @@ def made(case: Case, sort: str) -> list[Json]:
         name, _, query = path.partition("?")
         rows: list[Json] = json.loads(read(case, f"/{name}", query))[sort]
         return rows
+    if sort == "metric_sets":
+        body = read(case, "/incremental/tickets/cursor.json", "start_time=0&include=metric_sets")
+        return [ticket["metric_set"] for ticket in json.loads(body)["tickets"]]
     if sort == "comments":
         return [comment for comments in known.comments.values() for comment in comments.values()]
     audits = [audit for audits in known.audits.values() for audit in audits]
@@ -227,7 +230,8 @@ def test_a_cursor_page_and_a_missing_record_look_as_recorded(case: Case, exchang
 @pytest.mark.parametrize(
     ("sort", "schema"),
     [("tickets", "TicketObject"), ("users", "UserForAdmin"), ("organizations", "OrganizationObject"),
-     ("comments", "TicketCommentObject"), ("audits", "TicketAuditObject"), ("ticket_fields", "TicketFieldObject")],
+     ("comments", "TicketCommentObject"), ("audits", "TicketAuditObject"), ("ticket_fields", "TicketFieldObject"),
+     ("metric_sets", "TicketMetricObject")],
 )  # fmt: skip
 def test_the_sandbox_has_the_types_of_the_specification(case: Case, spec: Json, sort: str, schema: str) -> None:
     declared = spec["components"]["schemas"][schema]["properties"]

@@ -18,6 +18,6 @@ def hub_connectors() -> list[type[Connector]]:
 def hub_converters() -> dict[str, Callable[..., Any]]:
     """Give the converters that the default mapping uses."""
     from hub_zendesk.links import zendesk_agent_url
-    from hub_zendesk.zones import zendesk_zone
+    from hub_zendesk.zones import zendesk_later, zendesk_zone
 
-    return {"zendesk_agent_url": zendesk_agent_url, "zendesk_zone": zendesk_zone}
+    return {"zendesk_agent_url": zendesk_agent_url, "zendesk_later": zendesk_later, "zendesk_zone": zendesk_zone}

@@ -1,12 +1,14 @@
 """Bodies as Zendesk writes them. `EVIDENCE` says where each shape is known from."""
 
 import html
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from hub.sandbox import Comment, Company, Person, Staff, Ticket
 
 SITE = "https://acme.zendesk.com"
+METRICS = 8_000_000_000_000
 EVIDENCE: dict[str, tuple[str, str]] = {
     "ticket": ("recording", "GET /incremental/tickets/cursor, POST and PUT /tickets; spec TicketObject"),
     "user": ("recording", "GET /incremental/users/cursor, POST /users; spec UserForAdmin"),
@@ -24,6 +26,7 @@ EVIDENCE: dict[str, tuple[str, str]] = {
     "ticket_event": ("SDK type", "zenpy TicketEvent; its comment children: spec, /incremental/ticket_events"),
     "CommentPrivacyChange": ("SDK type", "zenpy CommentPrivacyChangeEvent"),
     "event of a redaction": ("UNPROVEN", "any event that names a comment makes it be read anew"),
+    "metric_set of a ticket": ("spec", "TicketMetricObject; that the side-load puts it into the ticket: UNPROVEN"),
     "deleted_ticket": ("spec", "ListDeletedTicketsResponse"),
     "deleted_user": ("spec", "DeletedUserObject"),
     "metadata of an update": ("spec", "TicketObject.metadata (write only), AuditObject.metadata.custom"),
@@ -149,6 +152,19 @@ def ticket(one: int, created: str, **more: Any) -> dict[str, Any]:
         "sharing_agreement_ids": [], "custom_status_id": 6130830355738, "fields": [], "followup_ids": [],
         "ticket_form_id": 6130830344474, "brand_id": 6130830354842, "allow_channelback": False,
         "allow_attachments": True, "from_messaging_channel": False, **more,
+    }  # fmt: skip
+
+
+def metric_set(ticket: dict[str, Any], comments: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Give what a side-load of metric sets puts into a ticket: when it was answered and solved."""
+    public = [c for c in comments if c["public"] and c["author_id"] != ticket["requester_id"]]
+    replied = min((epoch(c["created_at"]) for c in public), default=None)
+    minutes = None if replied is None else (replied - epoch(ticket["created_at"])) // 60
+    done = ticket["updated_at"] if ticket["status"] in ("solved", "closed") else None
+    return {
+        "id": ticket["id"] + METRICS, "ticket_id": ticket["id"], "created_at": ticket["created_at"],
+        "updated_at": ticket["updated_at"], "replies": len(public), "reopens": 0, "solved_at": done,
+        "reply_time_in_minutes": {"calendar": minutes, "business": minutes},
     }  # fmt: skip
 
 
