@@ -32,7 +32,7 @@ from hub.app import App
 
 TURNS, WARM, AT_ONCE, TOGETHER, ACCEPTED = 120, 5, 16, 240, 60
 BACKEND_S = 0.05
-SETTLE_S, REST_S = 3.0, 12.0
+SETTLE_S, REST_S = 8.0, 12.0
 LIMITS = {
     "added_p50_ms": 20.0, "added_p50_ratio": 0.10, "added_p99_ms": 120.0, "accept_p50_ms": 15.0, "per_second": 25.0,
     "idle_mb": 250.0, "idle_core": 0.05,

@@ -159,3 +159,35 @@ def test_a_refund_whose_answer_is_lost_happens_once_or_is_called_unknown(hub, fa
     assert [first["status"], again["status"], again["replayed"]] == [status, status, True]
     assert again["run_id"] == first["run_id"]
     assert len(stripe.effects("refund")) == before + effects
+
+
+def writes(hub, system, intent):
+    return [entry for entry in hub.up[system].effects() if intent in (entry.intent or "")]
+
+
+def test_a_reply_whose_answer_is_lost_is_there_once(hub):
+    ticket = next(b for b in bodies(hub, "zendesk", "ticket") if b["status"] == "open")
+    reference = f"zendesk/tickets/{ticket['remote_id']}"
+    hub.up["zendesk"].fault("PUT /api/v2/tickets", "drop_after")
+    given = {"ticket_ref": reference, "body": "It left the warehouse."}
+    asked = [hub.act(Request(action="ticket.reply", input=given, key="k-lost-reply")) for _ in range(2)]
+    assert {one["status"] for one in asked} <= {"succeeded", "unknown"}
+    assert len({one["run_id"] for one in asked}) == 1
+    assert len(writes(hub, "zendesk", f"reply to ticket {ticket['remote_id']}")) == 1
+
+
+def test_a_change_of_an_order_whose_answer_is_lost_is_booked_once(hub, monkeypatch):
+    monkeypatch.setenv("HUB_CONNECTIONS__LEGACY__ACK_WAIT_S", "1")
+    order = next(
+        b for b in bodies(hub, "legacy", "order") if b["status"] == "open" and b["fulfillment_status"] == "unfulfilled"
+    )
+    hub.up["legacy"].fault("INSERT /change_requests", "drop_after")
+    address = {"line1": "Neue Str. 5", "city": "Berlin", "postal_code": "10117", "country_code": "DE"}
+    given = {"order_ref": f"legacy/orders/{order['remote_id']}", "address": address}
+    (hub.folder / "policy.toml").write_text('[[rule]]\naction = "*"\nverdict = "allow"\n')
+    with App.open(hub.folder / "config.toml") as app:
+        request = Request(action="order.update_shipping_address", input=given, key="k-lost-order")
+        asked = [app.act(request) for _ in range(2)]
+    assert {one["status"] for one in asked} <= {"succeeded", "unknown"}
+    assert len({one["run_id"] for one in asked}) == 1
+    assert len(writes(hub, "legacy", f"address {order['number']}")) == 1
