@@ -5,7 +5,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from hub import (
     Unknown,
     Verb,
 )
+from hub.app import App
 from hub.transport import announce, watch
 from hub_legacy import handover
 from hub_legacy.connector import LegacyConnector
@@ -51,6 +52,7 @@ class Server:
         self.refuse_rename = self.lose_rename = self.old_server = False
         self.closed_names: set[str] = set()
         self.read, self.logins = 0, 0
+        self.after_listing: Callable[[], object] | None = None
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
 
@@ -116,6 +118,13 @@ class Files(asyncssh.SFTPServer):
         if path.rpartition(b"/")[2].decode() in self.outer.closed_names:
             raise asyncssh.SFTPPermissionDenied("no")
         return super().open(path, pflags, attrs)
+
+    async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
+        async for one in super().scandir(path):
+            yield one
+        then, self.outer.after_listing = self.outer.after_listing, None
+        if then is not None:
+            then()
 
     def read(self, file_obj: Any, offset: int, size: int) -> Any:
         found = super().read(file_obj, offset, size)
@@ -317,11 +326,9 @@ def test_a_file_that_may_not_be_read_stops_no_other(server: Server, opened: Open
 
 def test_a_file_that_is_still_written_waits_whatever_the_servers_clock_says(server: Server, opened: Opened) -> None:
     path = server.put("drop/c.csv", HEADER + "1,Ada\n", age_s=3600)
-    connector = opened(settle_s=0.3)
-    writer = threading.Timer(0.1, lambda: path.write_text(HEADER + "1,Ada\n2,Be"))
-    writer.start()
+    connector = opened(settle_s=0.05)
+    server.after_listing = lambda: path.write_text(HEADER + "1,Ada\n2,Be")
     assert names(pulled(connector)) == []
-    writer.join()
     path.write_text(HEADER + "1,Ada\n2,Ben\n")
     assert names(pulled(connector)) == ["Ada", "Ben"]
 
@@ -421,3 +428,25 @@ def test_the_folder_may_start_at_the_users_home(server: Server, opened: Opened) 
     server.put("drop/c.csv", HEADER + "1,Ada\n")
     connector = opened(folder=f"sftp://hub@127.0.0.1:{server.port}/~/drop")
     assert names(pulled(connector)) == ["Ada"]
+
+
+def test_a_hub_syncs_files_over_sftp_as_its_config_says(
+    server: Server, host_key: asyncssh.SSHKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERP_PASSWORD", "open sesame")
+    server.put("drop/c.csv", HEADER + "1,Ada\n2\n")
+    line = f"[127.0.0.1]:{server.port} {host_key.export_public_key().decode()}"
+    (tmp_path / "known_hosts").write_text(line)
+    (tmp_path / "erp.toml").write_text(
+        '[customers]\nstream = "c*.csv"\nkind = "customer"\nkey = "no"\n[customers.fields]\ndisplay_name = "name"\n'
+    )
+    (tmp_path / "config.toml").write_text(
+        f'[connections.erp]\nconnector = "legacy"\nfolder = "sftp://hub@127.0.0.1:{server.port}/drop"\n'
+        'password = "${ERP_PASSWORD}"\nknown_hosts = "known_hosts"\nmapping = "erp.toml"\nsettle_s = 0\nacks = "acks"\n'
+    )
+    with App.open(tmp_path / "config.toml") as app:
+        assert app.check(["erp"])["erp"]["account"] == "folder:127.0.0.1/drop"
+        found = app.sync(["erp"])["erp"]["customers"]
+        assert (found["error"], found["changed"], found["rejected"]) == (None, 1, 1)
+    assert json.loads((server.folder / "drop" / "acks" / "c.csv.ack.json").read_bytes())["rejected"] == 1
+    assert not any(thread.name == "sftp" for thread in threading.enumerate()), "closing ends its thread"
