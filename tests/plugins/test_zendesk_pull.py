@@ -303,6 +303,16 @@ def test_more_organizations_in_one_second_than_a_page_holds_do_not_stop_the_expo
     assert sum(len(page.records or ()) for page in found[1:]) == 0, "what came before is not read twice"
 
 
+def test_organizations_that_the_export_cuts_off_within_a_second_are_read_from_the_list(case: Case) -> None:
+    sandbox = sandbox_of(case)
+    whole = set(tables(case, "organizations")["organizations"])
+    for row in sandbox.state.organizations.values():
+        row["updated_at"] = "2026-10-01T08:00:00Z"
+    sandbox.export_size, sandbox.cut_seconds = 2, True
+    assert len(whole) > 2
+    assert set(tables(case, "organizations")["organizations"]) == whole
+
+
 def test_an_end_time_that_goes_back_stops_the_export(case: Case) -> None:
     body = {"organizations": [], "end_time": 5, "end_of_stream": False, "count": 1000}
     constant(case, "/api/v2/incremental/organizations.json", body)

@@ -1,6 +1,6 @@
 """The incremental exports, cursor-based and time-based, and the feeds of what was deleted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace as changed
 from datetime import datetime
 from typing import Any
@@ -131,9 +131,35 @@ def organizations(client: Client, stream: Stream, cursor: str | None) -> Iterato
         if not seen.isdisjoint(marks):
             raws = decode(body, _RawOrganizations, "/api/v2/incremental/organizations").organizations
             page = Page(records=[bytes(raw) for raw, mark in zip(raws, marks, strict=True) if mark not in seen])
+        if _stuck(rows, known, following):
+            yield from _of_second(client, known or 0, frozenset(marks))
         seen = frozenset(marks)
         yield changed(page, cursor=time_cursor(following, known))
         known = following
+
+
+def _stuck(rows: Sequence[_Seen], second: int | None, following: int | None) -> bool:
+    """Tell whether a page is full of one second, behind which the export goes on with the next."""
+    return bool(rows) and following == (second or 0) + 1 and {_second(row) for row in rows} == {second}
+
+
+def _of_second(client: Client, second: int, seen: frozenset[tuple[str, str]]) -> Iterator[Page]:
+    """Read what the export did not show of a second out of the list of all organizations."""
+    for body in client.pages("/organizations.json"):
+        rows = decode(body, _Organizations, "/api/v2/organizations").organizations
+        raws = decode(body, _RawOrganizations, "/api/v2/organizations").organizations
+        left = [
+            bytes(raw) for raw, row in zip(raws, rows, strict=True) if _second(row) == second and row.mark not in seen
+        ]
+        if left:
+            yield Page(records=left)
+
+
+def _second(row: _Seen) -> int | None:
+    try:
+        return int(datetime.fromisoformat(row.updated_at).timestamp())
+    except (TypeError, ValueError):
+        return None
 
 
 def time_cursor(following: int | None, known: int | None) -> str | None:

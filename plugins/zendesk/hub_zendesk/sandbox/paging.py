@@ -47,8 +47,10 @@ def _read(cursor: str) -> tuple[int, int]:
     return int(moment), int(rest.rstrip("|"))
 
 
-def by_time(request: Request, name: str, rows: list[tuple[int, Record]], size: int, now: int | None) -> Response:
-    """Answer a time-based export; all that changed in the page's last second comes with it."""
+def by_time(
+    request: Request, name: str, rows: list[tuple[int, Record]], size: int, now: int | None, *, cut: bool = False
+) -> Response:
+    """Answer a time-based export; all that changed in the page's last second comes with it, unless it is `cut`."""
     try:
         start = int(request.arg("start_time"))
     except ValueError:
@@ -57,7 +59,7 @@ def by_time(request: Request, name: str, rows: list[tuple[int, Record]], size: i
         return refusal(422, "InvalidValue", "Too recent start_time. Use a start_time older than 60 seconds")
     left = sorted((row for row in rows if row[0] >= start), key=lambda row: (row[0], row[1]["id"]))
     page = left[:size]
-    page += [row for row in left[size:] if page and row[0] == page[-1][0]]
+    page += [row for row in left[size:] if not cut and page and row[0] == page[-1][0]]
     end = page[-1][0] if page else None
     link = f"{SITE}{request.path}?{urlencode({'start_time': end})}" if end is not None else None
     last = len(page) == len(left)

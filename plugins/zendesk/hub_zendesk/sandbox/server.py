@@ -22,13 +22,15 @@ class ZendeskSandbox(Sandbox):
 
     `export_size` is the page of the exports, `role` that of the token's owner. With `strict_times` a start_time of
     the last minute (by the sandbox's own clock) is refused and the last minute's changes are held back, as Zendesk
-    does. `state` holds all records and can be changed by hand; `hooks.url` set to a receiver makes every change a
+    does. With `cut_seconds` a page of a time-based export is never larger than `export_size`, whatever shares its last
+    second. `state` holds all records and can be changed by hand; `hooks.url` set to a receiver makes every change a
     signed webhook.
     """
 
     name = "zendesk"
     export_size = 1000
     strict_times = False
+    cut_seconds = False
     role = "admin"
     own: dict[int, tuple[str, list[str]]]
     state: State
@@ -137,7 +139,7 @@ class ZendeskSandbox(Sandbox):
     def _by_time(self, request: Request, name: str, rows: list[tuple[int, Record]]) -> Response:
         now = int(self.state.now.timestamp()) if self.strict_times else None
         told = [row for row in rows if now is None or row[0] <= now - 60]
-        return by_time(request, name, told, self.export_size, now)
+        return by_time(request, name, told, self.export_size, now, cut=self.cut_seconds)
 
     def _settled(self, updated_at: str) -> bool:
         return not self.strict_times or shapes.epoch(updated_at) <= self.state.now.timestamp() - 60
@@ -162,6 +164,11 @@ class ZendeskSandbox(Sandbox):
         row = rows[sort].get(one)
         gone = row is None or row.get("status") == "deleted" or row.get("permanently_deleted") or row.get("deleted_at")
         return None if gone else row
+
+    @route("GET", r"/api/v2/organizations(\.json)?")
+    def organizations(self, request: Request) -> Response:
+        rows = [row for row in self.state.organizations.values() if not row.get("deleted_at")]
+        return listed(request, "organizations", rows)
 
     @route("GET", r"/api/v2/users(\.json)?")
     def users(self, request: Request) -> Response:
