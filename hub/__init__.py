@@ -21,7 +21,7 @@ _FROM = {
         "SubscriptionCancel",
         "SubscriptionChangePlan", "SubscriptionChangeQuantity", "SubscriptionPause", "SubscriptionResume",
         "SubscriptionUncancel", "TicketAssign", "TicketCreate", "TicketEscalate", "TicketNote", "TicketReopen",
-        "TicketReply", "TicketSetStatus", "TicketSolve", "TicketTag",
+        "TicketReply", "TicketSetStatus", "TicketSolve", "TicketTag", "Undo",
     ),
     "hub.errors": (
         "ConfigError", "Conflict", "HubError", "Invalid", "MappingError", "NotFound", "NotSent", "RateLimited",
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from hub.actions import TicketSetStatus as TicketSetStatus
     from hub.actions import TicketSolve as TicketSolve
     from hub.actions import TicketTag as TicketTag
+    from hub.actions import Undo as Undo
     from hub.connector import Absent as Absent
     from hub.connector import Ack as Ack
     from hub.connector import Call as Call
