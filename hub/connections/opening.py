@@ -27,6 +27,8 @@ from hub.transport import Alone, Logins, OwnLogins, Pace, Patience, Transport, i
 from hub.vault import Vault, credentials_of
 
 log = logging.getLogger("hub.connections")
+_MAPPINGS = 50
+"""Mappings that are kept compiled, at most."""
 
 
 @dataclass
@@ -81,6 +83,7 @@ class Connections:
         self._shared = traffic
         self._alone = Alone()
         self._open: dict[str, Connection] = {}
+        self._compiled: dict[tuple[str, Source], CompiledMapping] = {}
         self._introduced: set[str] = set()
         self._lock = threading.RLock()
 
@@ -146,9 +149,15 @@ class Connections:
             log.warning("%s: whose account it is could not be asked: %s", name, exc.message)
 
     def mapping(self, name: str) -> CompiledMapping:
-        """Compile the mapping that a configured connection uses, without opening it."""
-        settings = self._settings(name)
-        return compile_for(self.plugins, settings.connector, connection=settings, root=self.settings)
+        """Give the mapping that a configured connection uses, without opening it; equal files are compiled once."""
+        settings, key = self._settings(name), (self._settings(name).connector, self._found(name))
+        with self._lock:
+            if key not in self._compiled:
+                if len(self._compiled) >= _MAPPINGS:
+                    self._compiled.clear()
+                made = compile_for(self.plugins, settings.connector, connection=settings, root=self.settings)
+                self._compiled[key] = made
+            return self._compiled[key]
 
     def connector(self, name: str) -> type[Connector]:
         """Give the class that speaks to a connection. Raises ConfigError."""
@@ -192,7 +201,7 @@ class Connections:
         cls = self.plugins.connector(settings.connector)
         config = connector_config(name, self.settings, cls)
         self.vault.keep(config)
-        mapping = compile_for(self.plugins, settings.connector, connection=settings, root=self.settings)
+        mapping = self.mapping(name)
         transport = Transport(
             name,
             hosts=_hosts(cls, config, settings.base_url),
