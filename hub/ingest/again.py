@@ -56,8 +56,12 @@ class Compared:
 def compare(tx: Tx, sources: Sources, commit: PageCommit) -> Compared:
     """Say what mapping stored records anew would change; `commit.kept` says where each is from. Nothing is written."""
     stored = {name: _stored(tx, sources, commit, table) for name, table in commit.mapped.tables.items()}
-    old = _old(commit, stored)
-    tables = {name: _compare(commit, table, stored[name], old) for name, table in commit.mapped.tables.items()}
+    named = commit.mapped.tables
+    tables = {name: _compare(commit, table, stored[name]) for name, table in named.items()}
+    odd = any(tables[name].new or one.rejects or one.untaken or one.deleted for name, one in named.items())
+    old = _old(commit, stored) if odd else frozenset()
+    for again in tables.values():
+        again.new = [row for row in again.new if row.index not in old]
     for name, table in commit.mapped.tables.items():
         new = rejects.unknown(tx, sources.by_name.get((commit.connection, name)), commit, table)
         tables[name].rejected = [reject for reject in new if reject.index not in old]
@@ -148,22 +152,23 @@ def _newer(known: Known, kept: Kept) -> bool:
     return (known.block, known.idx) != kept.place and known.read_at > kept.read_at
 
 
-def _compare(commit: PageCommit, table: "TableRows", stored: dict[str, Known], old: frozenset[int]) -> Again:
+def _compare(commit: PageCommit, table: "TableRows", stored: dict[str, Known]) -> Again:
     found = Again(table.table, table.kind)
     there, lost = standing(table, ())
+    where = commit.kept or ()
     for row in rows.newest(there):
-        kept, known = _kept(commit, row.index), stored.get(row.remote_id)
+        kept, known = where[row.index], stored.get(row.remote_id)
         if known is None:
-            if row.index not in old:
-                found.new.append(row)
-        elif _newer(known, kept):
+            found.new.append(row)
             continue
-        elif known.mapped_hash != row.hash or known.deleted:
-            found.changed.append((row, known))
-        elif (known.block, known.idx) == kept.place:
+        here, equal = (known.block, known.idx) == kept.place, known.mapped_hash == row.hash and not known.deleted
+        if here and equal:
             found.same += 1
-        elif known.read_at < kept.read_at:
-            found.moved.append((row, known))
+        elif not _newer(known, kept):
+            if not equal:
+                found.changed.append((row, known))
+            elif known.read_at < kept.read_at:
+                found.moved.append((row, known))
     at = dict(zip((*table.untaken, *table.deleted), (*table.untaken_index, *table.deleted_at), strict=True))
     for remote_id in lost:
         known = stored.get(remote_id)

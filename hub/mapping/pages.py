@@ -72,7 +72,8 @@ class Reader:
         return self.decoders[at]
 
     def _records(self, records: Sequence[dict[str, Any] | bytes]) -> list[Any]:
-        raws = [raw_of(record) for record in records]
+        plain = all(record.__class__ is bytes for record in records)
+        raws: Sequence[Any] = records if plain else [raw_of(record) for record in records]
         try:
             found = self.several.decode(b"[" + b",".join(raws) + b"]")
             if len(found) == len(raws):
