@@ -262,6 +262,18 @@ def test_an_update_of_none_or_two_rows_changes_nothing(source: Source) -> None:
     assert [record["note"] for record in found] == ["x", "y", "x"]
 
 
+def test_a_column_that_was_added_is_known_without_a_restart(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    source.run("CREATE TABLE orders (id INTEGER PRIMARY KEY, note TEXT)")
+    source.fill("orders", [(1, "x")])
+    connector = source.opened()
+    verb = Verb(update="orders", set={"phone": "1"}, where={"id": 1})
+    with pytest.raises(Invalid, match='the table orders has no column "phone"'):
+        done(connector, verb)
+    source.run("ALTER TABLE orders ADD COLUMN phone VARCHAR(20)")
+    monkeypatch.setattr("hub_legacy.database._KNOWN_S", 0.0)  # five minutes later
+    assert done(connector, verb) == ["update"]
+
+
 def test_an_update_under_a_version_that_has_moved_on_changes_nothing(source: Source) -> None:
     source.run("CREATE TABLE orders (id INTEGER PRIMARY KEY, row_version INTEGER, note TEXT)")
     source.fill("orders", [(1, 7, "x")])

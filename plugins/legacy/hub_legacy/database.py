@@ -1,6 +1,7 @@
 """The database of a connection: opened lazily, read on read-only transactions, its errors put into the hub's words."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ _NO_RIGHT = ("42501", "1142", "SQLITE_READONLY")
 _READ_ONLY_FIRST = ("mysql", "mariadb", "oracle")
 _SERIALIZABLE = ("postgresql", "mysql", "mariadb", "mssql", "cockroachdb")
 _LISTED = 20
+_KNOWN_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = url
         self._engine: Engine | None = None
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, tuple[float, Known]] = {}
         self._lock = threading.Lock()
 
     def account(self) -> str:
@@ -107,14 +109,19 @@ class Database:
             _commit(transaction, doing)
 
     def known(self, name: str, *, anew: bool = False) -> Known:
-        """Reflect a table or view, once unless `anew`. Raises Invalid naming those there are."""
+        """
+        Reflect a table or view; what was reflected up to five minutes ago is taken again unless `anew`.
+
+        Raises Invalid naming those there are.
+        """
+        now = time.monotonic()
         with self._lock:
-            found = None if anew else self._known.get(name)
-        if found is None:
+            at, found = self._known.get(name, (0.0, None))
+        if found is None or anew or now - at > _KNOWN_S:
             with self.reading(f"reading the shape of {name}") as connection:
                 found = _reflected(connection, name)
             with self._lock:
-                self._known[name] = found
+                self._known[name] = now, found
         return found
 
     def names(self) -> list[str]:
