@@ -280,6 +280,26 @@ def test_an_empty_last_page_may_repeat_the_cursor(store: Store) -> None:
     assert sync_connection(store, connection)["cases"]["error"] is None
 
 
+def test_pages_that_repeat_shrink_or_are_empty_in_the_middle_lose_and_double_nothing(store: Store) -> None:
+    pages = [
+        Page(records=[case(n) for n in range(50)], cursor="1"),
+        Page(records=[], cursor="2"),
+        Page(records=[case(n) for n in range(40, 60)], cursor="3"),
+        Page(records=[case(n) for n in range(40, 60)], cursor="4"),
+        Page(records=[case(60)], cursor="5"),
+        Page(body=b'{"cases": []}', at="cases", cursor="6"),
+        Page(records=[case(61), case(61, changed=5), case(61)], cursor="7"),
+    ]
+    report = sync_connection(store, connected({"cases": lambda *_: iter(pages)}), streams=["cases"])
+    assert (report["cases"]["error"], position(store).cursor) == (None, "7")
+    assert ids(store) == list(range(62))
+    with store.read() as tx:
+        told = [one for row in tx.execute("SELECT changes FROM event") for one in json.loads(row[0])["created"]]
+        (body,) = tx.execute("SELECT body FROM record WHERE remote_id = '61'").fetchone()
+    assert len(told) == len(set(told)) == 62
+    assert json.loads(body)["updated_at"] == "2026-01-01T00:00:05Z"
+
+
 def test_what_a_system_lacks_is_a_warning(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     def lacking(stream: Stream, cursor: str | None) -> Iterator[Page]:
         raise Unsupported("acme: the org has no object Order")
