@@ -5,11 +5,13 @@ import random
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from hub import remap
+from hub.app import keeping
 from hub.config import ConnectionSettings
 from hub.errors import MappingError
 from hub.mapping.never import cut
@@ -236,3 +238,14 @@ def test_a_shrunk_file_is_smaller_and_a_reader_is_not_disturbed(tmp_path: Path) 
     assert after < size * 0.7
     assert sqlite3.connect(tmp_path / "hub.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
     store.close()
+
+
+def test_the_worker_compacts_only_where_enough_is_superseded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    app: Any = SimpleNamespace(store=desk.store)
+    desk.put([ticket(n) for n in range(120)])
+    desk.put([ticket(n, 1) for n in range(120)], minute=1)
+    assert not keeping.compact_if_due(app)
+    monkeypatch.setattr(keeping, "LEAST", 100)
+    assert keeping.compact_if_due(app)
+    assert not keeping.compact_if_due(app)
+    assert len(raws(desk)) == 120
