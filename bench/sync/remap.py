@@ -4,12 +4,13 @@ import json
 import resource
 import time
 
-from hub.app import App
+from hub.app import App, memory
 from hub.remap import apply
 
 
 def main() -> None:
-    with App.open("config.toml") as app:
+    """Do what `hub map apply` does."""
+    with App.open("config.toml") as app, memory.settled():
         store, connection = app.store, app.connections.open("zendesk")
         began, cpu = time.perf_counter(), time.process_time()
         report = apply(store, connection, streams=["tickets"])["tickets"]

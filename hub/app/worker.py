@@ -5,20 +5,18 @@ The cursor and the journal are the truth: every job is safe to do twice, and one
 next slot or sweep. A job of a connection waits for the one before it.
 """
 
-import contextlib
 import functools
-import gc
 import logging
 import os
 import platform
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from hub.app import drifting, keeping
+from hub.app import drifting, keeping, memory
 from hub.app.opened import App
 from hub.app.setup import engine_url
 from hub.config import duration_s
@@ -81,7 +79,7 @@ class Worker:
                     log_of_syncs.abandon(tx, clock.text(clock.now()))
             self._engine.start()
             self._schedule()
-            with _settled_memory():
+            with memory.settled():
                 self._watch()
         finally:
             self._stopped.set()
@@ -205,17 +203,3 @@ def pace_s(run: Run, at: float) -> float:
 def _node_id() -> str:
     """Name this process as no other ever was: two under one name would work each other's jobs twice."""
     return f"{platform.node()}:{os.getpid()}:{secrets.token_hex(4)}"
-
-
-@contextlib.contextmanager
-def _settled_memory() -> Iterator[None]:
-    """Keep what was loaded out of the garbage collector's way while the worker works."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()

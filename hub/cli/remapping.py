@@ -44,9 +44,9 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Make the stored rows what the present mapping says of the kept raw records. Safe to stop and to repeat."""
-    from hub.app import remaps
+    from hub.app import memory, remaps
 
-    with out.opened(secrets=False) as app, Progress() as progress:
+    with out.opened(secrets=False) as app, Progress() as progress, memory.settled():
         found = remaps.apply(app, connections, streams=stream, fuse=not yes, progress=progress)
     out.answer({"connections": found}, as_json, lambda: _show_counts(found))
 

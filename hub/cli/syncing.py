@@ -27,9 +27,9 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Pull what changed. One page a transaction: safe to stop and to repeat."""
-    from hub.app import remaps
+    from hub.app import memory, remaps
 
-    with out.opened() as app, Progress() as progress:
+    with out.opened() as app, Progress() as progress, memory.settled():
         found = app.sync(connections, streams=stream, full=full, progress=progress)
         behind = remaps.behind(app, list(found))
     tell_behind(behind)

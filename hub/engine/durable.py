@@ -22,9 +22,9 @@ VERSION = "hub-jobs-1"
 """Our contract with jobs that wait, never a hash of code: a release must find the jobs of the one before it."""
 ATTEMPTS = 20
 """How often a job may be begun anew because its worker died; then it is given up."""
-THREADS = 24
+THREADS = 40
 BATCH = 500
-QUEUES: Mapping[str, tuple[int, float]] = {"actions": (8, 0.5), "sync": (4, 0.5), "webhooks": (8, 0.5)}
+QUEUES: Mapping[str, tuple[int, float]] = {"actions": (8, 0.5), "sync": (24, 0.5), "webhooks": (8, 0.5)}
 """Few queues, each with a polling thread: how many jobs a worker runs at once, and how often it looks (seconds)."""
 PLACE: Mapping[str, tuple[str, int]] = {"asked": ("sync", 1), "pull": ("sync", 2), "receive": ("webhooks", 1)}
 """The queue of a job and its rank there: what somebody asked for goes before the schedule."""
