@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken
 from pydantic import BaseModel, SecretStr
 
 HIDDEN = "***"
@@ -61,12 +60,16 @@ def sealed(secrets: list[str], seal: str | None = None) -> str:
 
 def lock(text: str, secret: str) -> str:
     """Encrypt a text so that only who has the same secret reads it (Fernet, under a key of its own each time)."""
+    from cryptography.fernet import Fernet  # 7 MB that only shared log-ins need
+
     salt = os.urandom(16)
     return f"{salt.hex()}:{Fernet(_key(secret, salt)).encrypt(text.encode()).decode()}"
 
 
 def unlock(locked: str | None, secret: str) -> str | None:
     """Give the text that was locked with this secret, None where it was another."""
+    from cryptography.fernet import Fernet, InvalidToken
+
     salt, _, token = (locked or "").partition(":")
     try:
         return Fernet(_key(secret, bytes.fromhex(salt))).decrypt(token.encode()).decode()
