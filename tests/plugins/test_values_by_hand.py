@@ -217,6 +217,10 @@ STRIPE: list[tuple[str, Json, str, Json]] = [
         "billing_balance": {"amount": -500, "currency": "USD"}, "billing_delinquent": True, "external_ref": "C-17",
         "language": "en-GB", "status": "active", "default_payment_method": None, "phone": "+15551230000",
     }),
+    ("customers", {"id": "cus_2", "invoice_settings": None, "default_source": {
+        "id": "card_1", "object": "card", "brand": "Visa", "last4": "4242", "exp_month": 4, "exp_year": 2024}},
+     "customers", {"display_name": None, "given_name": None, "default_payment_method": {
+         "type": "card", "brand": "Visa", "last4": "4242", "exp_month": 4, "exp_year": 2024, "wallet": None}}),
 ]
 
 SALESFORCE: list[tuple[str, Json, str, Json]] = [
