@@ -153,7 +153,7 @@ def _add_way(ways: list[Way], way: Way, where: str | None) -> None:
         return
     for n, other in enumerate(ways):
         if other.action == way.action and {**other.input, "targets": None} == {**way.input, "targets": None}:
-            ways[n] = Way(action=way.action, input={**way.input, "targets": [where, *other.input["targets"]]})
+            ways[n] = Way(action=way.action, input={**way.input, "targets": sorted([where, *other.input["targets"]])})
             return
     ways.append(Way(action=way.action, input={**way.input, "targets": [where]}))
 

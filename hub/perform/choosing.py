@@ -56,7 +56,7 @@ class Choice:
         if not able:
             raise self.cannot(action, sorted({t.connection for t in targets}))
         if len(able) > 1:
-            names = ", ".join(f"{t.connection}/{t.stream}/{t.remote_id}" for _, t in able)
+            names = ", ".join(sorted(place_of(target) for _, target in able))
             on = action.works_on()
             text = f"{action.name}: several systems hold it and can do this; say which: {names}"
             raise Invalid(text, code="ambiguous_target", field_path=f"input.{on.field if on else ''}")
