@@ -16,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import alembic.command  # noqa: F401 - a test's worker is a thread: two must not be the first to import it
+import dbos  # noqa: F401 - nor this
 import psutil
 import pytest
 import requests
