@@ -4,7 +4,7 @@ Stored raw records, mapped anew: what would be different, and the change itself.
 A record keeps when it was read and its place among the raw ones. What the store knows to be newer stays as it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -74,18 +74,21 @@ def reproject(
     *,
     remapped: tuple[str, int] | None = None,
     replayed: Sequence[rejects.Stored] = (),
+    agreed: Callable[[Compared], object] = lambda _: None,
 ) -> Compared:
     """
     Write what mapping stored records anew changes, in one transaction: rows, tombstones, rejects, links and events.
 
     `remapped` is the remap this belongs to and the last block of it, noted in the same transaction; `replayed` are the
-    rejects that the records are from: those that are none any more go.
+    rejects that the records are from: those that are none any more go. `agreed` is told what is to be written; what it
+    raises keeps all of it from being written.
     """
     with store.write() as tx:
         work = PageWork(tx, commit, Sources.load(tx), clock.text(clock.now()))
         sources = {name: register(work, table) for name, table in commit.mapped.tables.items()}
         work.blocks = Blocks.after(tx, next(iter(sources.values())).id, commit.stream)
         found = compare(tx, work.sources, commit)
+        agreed(found)
         for name, table in found.tables.items():
             _write(work, sources[name], table, commit.mapped.tables[name].promoted)
         untaken.write(work, found.old)

@@ -122,6 +122,10 @@ class Run:
         changed = sum(one.created + one.changed + one.deleted for one in self.tables.values())
         self.tell(Progress(self.connection.name, self.stream, self.read, self.total, changed, done))
 
+    def agreed(self, found: Compared) -> None:
+        """Check what a lot would take away."""
+        self.check(sum(len(table.gone) for table in found.tables.values()))
+
     def check(self, dying: int) -> None:
         """Raise Conflict where more rows would go than a mapping should take away unasked."""
         gone = dying + sum(one.deleted for one in self.tables.values())
@@ -199,14 +203,13 @@ def _walk(run: Run, after: int) -> int:
 
 def _lot(run: Run, lot: stored.Lot, commit: PageCommit, writing: bool) -> bool:
     """Write a lot where anything of it changes; say whether anything did. What follows a change often changes too."""
-    if not writing or run.fuse:
+    if not writing:
         with run.store.read() as tx:
             found = compare(tx, Sources.load(tx), commit)
-        run.check(sum(len(table.gone) for table in found.tables.values()))
         if not found.writes:
             run.count(len(lot.raws), found)
             return False
-    found = reproject(run.store, commit, remapped=(run.revision, lot.block))
+    found = reproject(run.store, commit, remapped=(run.revision, lot.block), agreed=run.agreed)
     run.count(len(lot.raws), found)
     return found.writes
 
