@@ -18,7 +18,7 @@ WORKERS, OUTSTANDING = 2, 8
 AIMED = 0.8
 """The share of kills that wait for a step in `sending`; the others come at any moment."""
 EPOCH_S, MID_AIR = 3.0, 3
-ROUNDS, PATIENCE_S = 6, 40.0
+ROUNDS, PATIENCE_S, SETTLE_S = 6, 180.0, 20.0
 OPEN = (
     "SELECT run.id, run.lease_owner, step.state, step.connection, run.idempotency_key FROM run"
     " JOIN step ON step.run_id = run.id WHERE run.state IN ('running', 'unknown')"
@@ -97,9 +97,17 @@ class Campaign:
         self._finish()
         for crew in self.crews:
             crew.ear.send("stop")
-            crew.ear.close()
+        for crew in self.crews:
+            self._left_alone(crew)
         self.seconds = round(time.monotonic() - began, 1)
         return self
+
+    def _left_alone(self, crew: Crew) -> None:
+        """Wait until a worker that was told to stop has done what it was asked: nothing is counted before."""
+        end = time.monotonic() + PATIENCE_S
+        while os.path.exists(f"/proc/{crew.pid}") and time.monotonic() < end:
+            time.sleep(0.01)
+        crew.ear.close()
 
     def _epoch(self) -> None:
         """Set faults, let agents ask for their share, then kill one worker at a chosen moment."""
@@ -212,19 +220,22 @@ class Campaign:
         self.stage.calm()
         if self.mode == "ignore_keys":
             self.stage.fault("stripe", WRITES["stripe"], "ignore_keys", 1_000_000)
-        end = time.monotonic() + PATIENCE_S
+        end, quiet = time.monotonic() + PATIENCE_S, 0.0
         while time.monotonic() < end:
             self._talk()
             if self.todo or any(crew.busy for crew in self.crews):
+                quiet = 0.0
                 continue
+            quiet = quiet or time.monotonic()
             if self.mode != "control":
-                if self._open() and time.monotonic() < end - PATIENCE_S / 2:
+                if self._open() and time.monotonic() < quiet + SETTLE_S:
                     time.sleep(0.05)
                     continue
                 self._a_day_later()
                 self.todo.extend(self._unfinished())
             if not self.todo:
                 return
+        say(f"{self.mode}: patience ended with {len(self.todo)} still to ask")
 
     def _open(self) -> int:
         with self.stage.watching.read() as tx:
