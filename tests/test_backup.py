@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from hub.app import App, backups
+from hub.app.setup import audit_key
 from hub.cli import run as hub
+from hub.config import ledger_beside, load
 from hub.errors import ConfigError, Conflict, Temporary
 from hub.ledger import Ledger, Move, NewRun, NewStep, verify
 from hub.store import Database, Store
@@ -339,3 +341,32 @@ def test_a_folder_where_nothing_can_be_kept_is_told_in_one_line(folder):
     (folder / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be kept there"):
         Store.open(f"sqlite:///{folder / 'file' / 'hub.db'}")
+
+
+def test_a_ledger_that_other_tools_put_back_is_in_doubt(database_url, tmp_path, monkeypatch):
+    """pg_restore, or a snapshot of the disk: what the copy has as planned may have been sent since."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.toml").write_text(f'[hub]\ndatabase_url = "{database_url}"\n')
+    ledger = Ledger.open(ledger_beside(database_url), audit_key=audit_key(load(tmp_path / "config.toml")))
+    runs = {}
+    for state in ("running", "needs_approval", "queued"):
+        steps = () if state == "queued" else (NewStep("c", b"{}"),)
+        runs[state] = ledger.claim(wish(state, state=state, steps=steps), owner="me")[0].id
+    ledger.close()
+    with pytest.raises(ConfigError, match="expected the time"):
+        backups.restored(None, "yesterday")
+    report = backups.restored(None, "2026-01-31T08:00:00+01:00")
+    assert (sorted(report["open_runs"]), report["copied_at"]) == (sorted(runs.values()), "2026-01-31T07:00:00.000Z")
+    assert report["audit"]["ok"]
+    again = Ledger.open(ledger_beside(database_url), audit_key=audit_key(load(tmp_path / "config.toml")))
+    try:
+        found = {state: again.get(run_id) for state, run_id in runs.items()}
+        assert {state: run.state for state, run in found.items()} == {
+            "running": "running",
+            "needs_approval": "unknown",
+            "queued": "unknown",
+        }
+        assert [found[state].steps[0].state for state in ("running", "needs_approval")] == ["sending", "sending"]
+        assert again.waiting() == sorted(runs.values())
+    finally:
+        again.close()

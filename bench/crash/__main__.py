@@ -22,7 +22,7 @@ from judge import judged, verdict
 from stage import Stage, say
 from stores import arguments, chosen, database
 
-LONG = Size(refunds=2000, messages=500, orders=250, kills=210, customers=1500, settled=50)
+LONG = Size(refunds=2000, messages=500, orders=250, kills=210, customers=1500, settled=50, in_flight_s=6.0)
 
 
 def main() -> int:
@@ -49,7 +49,7 @@ def main() -> int:
 
 def campaigns(folder: Path, size: Size, *, url: str | None, seed: int) -> dict[str, Any]:
     """Run the three parts on one stage: the hub, the hub against a vendor that forgets keys, and no hub at all."""
-    with Stage(folder, size.customers, url=url) as stage:
+    with Stage(folder, size, url=url) as stage:
         main_part = Campaign(stage, size, mode="hub", seed=seed)
         counted = {"campaign": judged(main_part, main_part.run())}
         forgetful = Campaign(stage, size.small(), mode="ignore_keys", seed=seed + 1)

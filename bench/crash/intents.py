@@ -18,7 +18,8 @@ class Size:
     """
     How much is asked for, how often a process is killed, and how many people live in the world.
 
-    `settled` is how many runs must have settled whose effect was there before their process died.
+    `settled` is how many runs must have settled whose effect was there before their process died. `in_flight_s` is
+    longer than any request is under way to a sandbox, even on a busy machine; against real vendors it is 90 s.
     """
 
     refunds: int
@@ -27,6 +28,7 @@ class Size:
     kills: int
     customers: int
     settled: int = 0
+    in_flight_s: float = 2.5
 
     def small(self) -> "Size":
         """Give the size of the two smaller parts."""

@@ -1,6 +1,7 @@
 """Count what a campaign did, from the vendors' ledgers and the journal, and say which numbers do not hold."""
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 from campaign import Campaign
@@ -49,6 +50,8 @@ def judged(campaign: Campaign, ended: Campaign) -> dict[str, Any]:
     }
     for text in (*lost[:5], *doubled[:5], *untrue[:5], *denied[:5]):
         say(f"{campaign.mode}: look at {text}: effects {effects[text]}, runs {said[text]}")
+    for text in doubled[:5] if campaign.mode != "control" else ():
+        say(f"{campaign.mode}: {text} came at {_times(campaign, text)}")
     say(f"{campaign.mode}: {found}")
     return found
 
@@ -60,6 +63,16 @@ def _runs(campaign: Campaign, intent: Any) -> list[str]:
     return [run.id for run in found if run is not None]
 
 
+def _times(campaign: Campaign, effect: str) -> dict[str, list[str]]:
+    """Give when an effect came, as the vendor saw it, and when steps of its runs were sent and settled."""
+    intent = campaign.effects[effect]
+    came = [datetime.fromtimestamp(entry["at"], UTC) for entry in campaign.stage.ledger(intent.system)
+            if entry["intent"] == effect]  # fmt: skip
+    runs = [campaign.stage.app.ledger.get(run_id) for run_id in _runs(campaign, intent)]
+    steps = [f"{s.attempt}: {s.first_sent_at} {s.sent_at} {s.state} {s.updated_at}" for r in runs for s in r.steps]
+    return {"effects": [one.isoformat(timespec="milliseconds") for one in came], "steps": steps}
+
+
 def _states(campaign: Campaign) -> dict[str, str]:
     with campaign.stage.watching.read() as tx:
         return dict(tx.execute("SELECT id, state FROM run").fetchall())
@@ -69,7 +82,7 @@ def _by_strategy(campaign: Campaign, states: dict[str, str]) -> dict[str, Counte
     found: dict[str, Counter[str]] = {}
     for intent in campaign.intents:
         for run in _runs(campaign, intent):
-            found.setdefault(STRATEGY[intent.system], Counter())[states[run]] += 1
+            found.setdefault(STRATEGY[intent.system], Counter())[states.get(run, "?")] += 1
     return found
 
 

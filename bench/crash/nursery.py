@@ -26,8 +26,6 @@ from hub.perform.intake import action_class, parsed
 from hub.perform.words import call_for
 
 AT_ONCE = 8
-IN_FLIGHT = timedelta(seconds=1.5)
-"""Longer than anything a sandbox of this campaign takes; sixty seconds against a real vendor."""
 SWEEP_S = 0.2
 TRIES = 4
 
@@ -35,10 +33,10 @@ TRIES = 4
 class Worker:
     """One process that acts until it is told to stop, or is killed."""
 
-    def __init__(self, app: App, mouth: Connection) -> None:
+    def __init__(self, app: App, mouth: Connection, in_flight_s: float) -> None:
         self.app, self.mouth = app, mouth
         self.lock, self.stopped = threading.Lock(), threading.Event()
-        app.performer.in_flight = IN_FLIGHT
+        app.performer.in_flight = timedelta(seconds=in_flight_s)
         self.pool = ThreadPoolExecutor(AT_ONCE)
 
     def run(self) -> None:
@@ -99,7 +97,7 @@ class Worker:
         return "failed", None
 
 
-def main(config: str, address: str) -> None:
+def main(config: str, address: str, in_flight_s: str) -> None:
     """Import and open all that a worker needs but databases and sockets, then fork one for each line of stdin."""
     app = App.open(config)
     for name in app.connections.names():
@@ -114,10 +112,10 @@ def main(config: str, address: str) -> None:
     sys.stdout.flush()
     for _ in sys.stdin:
         if os.fork() == 0:
-            born(app, address)
+            born(app, address, float(in_flight_s))
 
 
-def born(app: App, address: str) -> None:
+def born(app: App, address: str, in_flight_s: float) -> None:
     """Live as a worker, then leave without the nursery's clean-up."""
     code = 1
     try:
@@ -125,7 +123,7 @@ def born(app: App, address: str) -> None:
         os.close(0)
         mouth = Client(address, "AF_UNIX")
         mouth.send(os.getpid())
-        Worker(app, mouth).run()
+        Worker(app, mouth, in_flight_s).run()
         code = 0
     except BaseException:  # noqa: BLE001 - told here, for what follows leaves no time for it
         traceback.print_exc()

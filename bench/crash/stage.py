@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from intents import Supply
+from intents import Size, Supply
 from stores import hub_table
 
 from hub.app import App
@@ -32,8 +32,8 @@ def say(text: str) -> None:
 class Stage:
     """Everything a campaign needs besides itself. Use as a context manager."""
 
-    def __init__(self, folder: Path, customers: int, *, url: str | None = None) -> None:
-        self.folder, self.customers, self.url = folder, customers, url
+    def __init__(self, folder: Path, size: Size, *, url: str | None = None) -> None:
+        self.folder, self.customers, self.in_flight_s, self.url = folder, size.customers, size.in_flight_s, url
         self.config = folder / "config.toml"
         self.addresses: dict[str, str] = {}
         self._open = ExitStack()
@@ -48,7 +48,8 @@ class Stage:
         self.watching: Database = self.app.ledger.database
         self.supply = Supply(self.app)
         self.listener = self._open.enter_context(Listener(str(self.folder / "nursery"), "AF_UNIX", backlog=16))
-        command = [sys.executable, str(HERE / "nursery.py"), str(self.config), str(self.folder / "nursery")]
+        given = (str(self.config), str(self.folder / "nursery"), str(self.in_flight_s))
+        command = [sys.executable, str(HERE / "nursery.py"), *given]
         self.nursery = self._child(command, stdin=subprocess.PIPE)
         self._line(self.nursery)
         say(f"the stage is set after {time.monotonic() - began:.1f} s")

@@ -6,14 +6,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hub.app.setup import engine_url, ledger_url
+from hub.app.setup import audit_key, engine_url, ledger_url
 from hub.config import Settings, load
 from hub.errors import ConfigError, Temporary
-from hub.ledger import Ledger, now, verify
+from hub.ledger import Ledger, Verdict, now, stamp, verify
 from hub.ledger import restored as after_restore
 from hub.store import Branch, Database, copies, held
 
@@ -71,6 +72,31 @@ def restore(config: Path | str | None, source: Path) -> dict[str, Any]:
             report = _doubted(files, source, for_ledger, copied_at)
             aside = _swapped(files, for_ledger, for_hub)
     return {"copied_at": copied_at, "aside": [str(folder) for folder in aside], "missing_runs": missed} | report
+
+
+def restored(config: Path | str | None, copied_at: str) -> dict[str, Any]:
+    """
+    Put every open run in doubt after other tools (pg_restore, a snapshot of a disk) have put an older ledger back.
+
+    `copied_at` is when that copy was taken. To be called before any process of the hub starts. Raises ConfigError.
+    """
+    settings = load(config, secrets=False)
+    try:
+        moment = datetime.fromisoformat(copied_at)
+    except ValueError as exc:
+        raise ConfigError(f"{copied_at[:40]!r}: expected the time of the copy, such as 2026-01-31T08:00:00Z") from exc
+    ledger = Ledger.open(ledger_url(settings), audit_key=audit_key(settings))
+    try:
+        checked = verify(ledger.audit)
+        at = stamp(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        runs = after_restore.doubt(ledger, copied_at=at, before=None)
+    finally:
+        ledger.close()
+    return {"copied_at": at, "open_runs": runs, "audit": _audit(checked)}
+
+
+def _audit(checked: Verdict) -> dict[str, Any]:
+    return {"ok": checked.ok, "problems": [problem.text for problem in checked.problems]}
 
 
 def _files(settings: Settings) -> Files:
@@ -136,7 +162,7 @@ def _doubted(files: Files, source: Path, folder: Path, copied_at: str) -> dict[s
         runs = after_restore.doubt(ledger, copied_at=copied_at, before=_head(files))
     finally:
         ledger.close()
-    return {"open_runs": runs, "audit": {"ok": checked.ok, "problems": [problem.text for problem in checked.problems]}}
+    return {"open_runs": runs, "audit": _audit(checked)}
 
 
 def _head(files: Files) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `hub db`."""
     db.command()(backup)
     db.command()(restore)
+    db.command()(restored)
     db.command()(compact)
 
 
@@ -46,6 +47,21 @@ def restore(
     out.answer(found, as_json, lambda: _show(found))
 
 
+def restored(
+    copied_at: Annotated[str, typer.Option(help="When the copy was taken, such as 2026-01-31T08:00:00Z.")],
+    as_json: Json = False,
+) -> None:
+    """After other tools put an older ledger back (pg_restore), before the hub starts: open runs are looked up first."""
+    from hub.app import backups
+
+    found = backups.restored(out.config_path(), copied_at)
+
+    def show() -> None:
+        _show_runs(found)
+
+    out.answer(found, as_json, show)
+
+
 def compact(
     shrink: Annotated[
         bool, typer.Option("--shrink", help="Write a large SQLite file anew, too: writers wait meanwhile.")
@@ -73,12 +89,16 @@ def compact(
 
 def _show(found: dict[str, Any]) -> None:
     out.write(f"restored the copy of {found['copied_at']}; the old files are in {', '.join(found['aside'])}")
-    out.write(
-        f"{counted(len(found['open_runs']), 'run was', 'runs were')} open; each is looked up before anything is sent"
-    )
+    _show_runs(found)
     for run_id in found["missing_runs"] or ():
         out.write(f"{run_id} was made after the copy and is no longer known: its key would act again")
     if found["missing_runs"] is None:
         out.write("the old ledger cannot be read: which runs were made after the copy is not known")
+
+
+def _show_runs(found: dict[str, Any]) -> None:
+    out.write(
+        f"{counted(len(found['open_runs']), 'run was', 'runs were')} open; each is looked up before anything is sent"
+    )
     for problem in found["audit"]["problems"]:
         out.write(f"audit: {problem}")

@@ -11,7 +11,7 @@ from hub.ledger.freezing import Freeze, freeze, frozen, unfreeze
 from hub.ledger.journal import Closing, Ledger, Lost, same_body
 from hub.ledger.owners import new_owner
 from hub.ledger.questions import Approval, ApprovalState, Question
-from hub.ledger.rows import CLOSED, OPEN, Run, RunState, Step, StepState, new_run_id, now
+from hub.ledger.rows import CLOSED, OPEN, Run, RunState, Step, StepState, new_run_id, now, stamp
 from hub.ledger.sealing import Head
 from hub.ledger.verifying import Problem, Verdict, verify
 from hub.ledger.wishes import DUPLICATE_WINDOW_S, Move, NewRun, NewStep
@@ -48,6 +48,7 @@ __all__ = [
     "same_body",
     "seen",
     "seen_in",
+    "stamp",
     "unfreeze",
     "verify",
 ]
