@@ -18,7 +18,9 @@ WORKERS, OUTSTANDING = 2, 8
 AIMED = 0.8
 """The share of kills that wait for a step in `sending`; the others come at any moment."""
 EPOCH_S, MID_AIR = 3.0, 3
-ROUNDS, PATIENCE_S, SETTLE_S = 6, 180.0, 20.0
+ROUNDS, PATIENCE_S = 6, 180.0
+SETTLE = 10
+"""How many times as long as a request may be under way the last runs get to settle, before a day goes by."""
 OPEN = (
     "SELECT run.id, run.lease_owner, step.state, step.connection, run.idempotency_key FROM run"
     " JOIN step ON step.run_id = run.id WHERE run.state IN ('running', 'unknown')"
@@ -228,7 +230,7 @@ class Campaign:
                 continue
             quiet = quiet or time.monotonic()
             if self.mode != "control":
-                if self._open() and time.monotonic() < quiet + SETTLE_S:
+                if self._open() and time.monotonic() < quiet + SETTLE * self.size.in_flight_s:
                     time.sleep(0.05)
                     continue
                 self._a_day_later()

@@ -32,7 +32,7 @@ class Size:
 
     def small(self) -> "Size":
         """Give the size of the two smaller parts."""
-        return Size(40, 20, 0, max(6, self.kills // 20), self.customers)
+        return Size(40, 20, 0, max(6, self.kills // 20), self.customers, in_flight_s=self.in_flight_s)
 
 
 SHORT = Size(refunds=105, messages=30, orders=20, kills=15, customers=120, settled=25)
