@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,14 +71,27 @@ def command(*words: str, cwd: Path, env: dict[str, str] | None = None) -> Told:
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(words, cwd=cwd, stdout=out, stderr=err, env={**os.environ, **(env or {})})
-        _, status, usage = os.wait4(process.pid, 0)
+        peak, status, usage = _watched(process.pid)
         process.returncode = os.waitstatus_to_exitcode(status)
         took = time.perf_counter() - began
         out.seek(0)
         err.seek(0)
         if process.returncode != 0:
             raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{err.read()[-2000:]}")
-        return Told(out.read(), took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+        return Told(out.read(), took, usage.ru_utime + usage.ru_stime, peak)
+
+
+def _watched(pid: int) -> tuple[float, int, Any]:
+    """Wait for a process; give its peak memory in MB (its own: ru_maxrss begins with that of who started it)."""
+    peak = 0.0
+    while True:
+        with suppress(OSError):
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            peak = max([peak, *(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))])
+        done, status, usage = os.wait4(pid, os.WNOHANG)
+        if done:
+            return peak, status, usage
+        time.sleep(0.02)
 
 
 def told(done: Told) -> Run:
