@@ -176,7 +176,7 @@ FORMS: list[tuple[int, bytes, Json, type[HubError]]] = [
     (200, b'{"data": [{"id": "cus_1"', {}, Temporary),
     (200, b"<html>pr1vate page</html>", {"Content-Type": "text/html"}, Temporary),
     (200, b'{"user": {"id": 1, "role": "\xe9"}, "records": [{"Id": "\xe9"}], "data": "\xe9"}', {}, Temporary),
-    (200, gzip.compress(b"<html>pr1vate page</html>"), {"Content-Encoding": "gzip"}, Temporary),
+    (200, gzip.compress(b"<html>pr1vate page</html>", mtime=0), {"Content-Encoding": "gzip"}, Temporary),
     (400, b'"pr1vate"', {}, Invalid),
     (400, b'{"error": {"title": "pr1vate page", "message": "pr1vate"}}', {}, Invalid),
     (401, b"<html>pr1vate</html>", {"Content-Type": "text/html"}, Unauthorized),
