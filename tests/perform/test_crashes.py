@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from hub.ledger import new_owner
-from hub.store import is_postgres
 from tests.perform.shop import Shop
 
 ROOT = Path(__file__).parents[2]
@@ -24,26 +23,6 @@ from tests.perform.shop import PLENTY, ShopConnector, opened, table
 performer = opened(Path(sys.argv[1]), {"shop": table(sys.argv[2])}, PLENTY, ShopConnector)
 given = {"payment_ref": "shop/payments/pay-1", "reason": "goodwill"}
 performer.run(Request("payment.refund", given, key="k1"), OPERATOR)
-"""
-
-NO_ROOM = """
-import resource
-import sys
-from pathlib import Path
-from hub.access import OPERATOR
-from hub.errors import HubError
-from hub.perform import Request
-from tests.perform.shop import PLENTY, ShopConnector, opened, table
-folder = Path(sys.argv[1])
-performer = opened(folder, {"shop": table(sys.argv[2])}, PLENTY, ShopConnector)
-wal = folder / "ledger.db-wal"
-size = wal.stat().st_size if wal.exists() else 0
-resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-given = {"ticket_ref": "shop/tickets/tic-1", "body": "Ask Berta."}
-try:
-    performer.run(Request("ticket.note", given, key="k1"), OPERATOR)
-except HubError as exc:
-    print(type(exc).__name__, exc.code)
 """
 
 
@@ -180,15 +159,3 @@ def test_a_native_key_is_not_trusted_for_ever(build):
     sent = len(shop.sandbox.ledger)
     assert shop.performer.advance(run_id).status == "unknown"
     assert len(shop.sandbox.ledger) == sent
-
-
-def test_nothing_is_sent_while_the_journal_may_not_grow(shop, tmp_path):
-    """As on a full disk, which test_full_disk.py makes where it may: here the process itself may write no more."""
-    if is_postgres(shop.ledger.database.url):
-        pytest.skip("the files of a Postgres are written by its server")
-    child = subprocess.run(
-        [sys.executable, "-c", NO_ROOM, str(tmp_path), shop.sandbox.url], cwd=ROOT, capture_output=True, text=True
-    )
-    assert child.stdout == "Temporary temporary\n", child.stderr
-    assert (shop.sandbox.ledger, shop.ledger.runs()) == ([], [])
-    assert shop.note().status == "succeeded"
