@@ -263,9 +263,10 @@ def pull(stream: str, *, deletes: Deletes = "none", ahead: bool = False, rising:
     `cursor` is what the last committed page carried, or None. `deletes` says how deletions arrive: `feed` (pages
     carry `deleted`), `scan` (a page with `complete=True` closes a full scan), `none`.
 
-    `ahead` lets the hub take the next page, in another thread, while the one before is being written: for a pull that
-    only reads. Without it, what comes after a `yield` runs when that page is committed. `rising` says that pages come
-    in order of change, the oldest first, so that the newest time read tells how far a first load is.
+    `ahead` permits the setting `sync.ahead`, for a pull that only reads: the next page is taken, in another thread,
+    while the one before is being written. Without it, what comes after a `yield` runs when that page is committed.
+    `rising` says that pages come in order of change, the oldest first, so that the newest time read tells how far a
+    first load is.
     """
     return _mark("pull", stream, deletes=deletes, ahead=ahead, rising=rising)
 

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from hub.config import ConnectionSettings
+from hub.config import ConnectionSettings, SyncSettings
 from hub.connections import Connection
 from hub.connector import Connector, Page, Stream, pull
 from hub.errors import Temporary
@@ -83,7 +83,7 @@ def test_a_pull_ahead_commits_page_after_page_and_goes_on_where_it_was_stopped(d
     store = Store.open(database_url)
     connector = Paged(store)
     mapping = compile_mapping(Source(MAPPING, "mappings/paged.toml"))
-    settings = ConnectionSettings(connector="paged")
+    settings = ConnectionSettings(connector="paged", sync=SyncSettings(ahead=True))
     connection = Connection("acme", connector, mapping, Transport("acme"), settings)
 
     def stop(step: Progress) -> None:
@@ -99,4 +99,14 @@ def test_a_pull_ahead_commits_page_after_page_and_goes_on_where_it_was_stopped(d
     assert all(n - committed <= 1 for n, committed in zip([0, 1, 2, 2], asked_for, strict=False))
     with store.read() as tx:
         assert tx.execute("SELECT count(*) FROM record").fetchone() == (3,)
+    store.close()
+
+
+def test_without_the_setting_a_page_is_asked_for_when_the_one_before_is_committed(database_url: str) -> None:
+    store = Store.open(database_url)
+    connector = Paged(store)
+    mapping = compile_mapping(Source(MAPPING, "mappings/paged.toml"))
+    connection = Connection("acme", connector, mapping, Transport("acme"), ConnectionSettings(connector="paged"))
+    assert sync_connection(store, connection)["cases"]["read"] == 3
+    assert (connector.threads, connector.committed) == ({threading.get_ident()}, [None, "1", "2"])
     store.close()

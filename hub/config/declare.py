@@ -120,6 +120,10 @@ class SyncSettings(_Table):
     fuse: float = Field(
         0.2, ge=0, le=1, description="share of a table that a full scan may delete at once before it asks a person"
     )
+    ahead: bool = Field(
+        False,
+        description="take the next page while one is written, where the connector can; a crash may then repeat two pages",
+    )
 
 
 class LimitSettings(_Table):

@@ -24,7 +24,7 @@ ATTEMPTS = 20
 """How often a job may be begun anew because its worker died; then it is given up."""
 THREADS = 40
 BATCH = 500
-QUEUES: Mapping[str, tuple[int, float]] = {"actions": (8, 0.5), "sync": (24, 0.5), "webhooks": (8, 0.5)}
+QUEUES: Mapping[str, tuple[int, float]] = {"actions": (8, 1.0), "sync": (24, 0.5), "webhooks": (8, 0.5)}
 """Few queues, each with a polling thread: how many jobs a worker runs at once, and how often it looks (seconds)."""
 PLACE: Mapping[str, tuple[str, int]] = {"asked": ("sync", 1), "pull": ("sync", 2), "receive": ("webhooks", 1)}
 """The queue of a job and its rank there: what somebody asked for goes before the schedule."""

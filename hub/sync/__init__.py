@@ -200,7 +200,8 @@ class _Pull:
                 sources.begin(tx, self.connection.name, self.stream, mapping=made)
         guard, fuse, follows = _Guard(cursor), None, None
         reads = self._reads(mark, cursor)
-        with closing(ahead(reads) if mark.ahead else reads) as pages:
+        early = mark.ahead and self.connection.settings.sync.ahead
+        with closing(ahead(reads) if early else reads) as pages:
             for read in pages:
                 page = read.page
                 guard.check(self.connection.name, self.stream, page)
