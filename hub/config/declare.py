@@ -122,7 +122,7 @@ class SyncSettings(_Table):
     )
     ahead: bool = Field(
         False,
-        description="take the next page while one is written, where the connector can; a crash may then repeat two pages",
+        description="take the next page while one is written, where the connector can; a crash may repeat two pages",
     )
 
 
