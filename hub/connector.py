@@ -235,13 +235,14 @@ class Limit:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a marked method is for; `idempotency` belongs to `act`, `deletes`, `ahead` and `rising` to `pull`."""
+    """What a marked method is for; `idempotency`, `takes` belong to `act`, `deletes`, `ahead`, `rising` to `pull`."""
 
     role: Literal["pull", "fetch", "follow", "act", "find", "webhook"]
     name: str
     method: str
     deletes: Deletes = "none"
     idempotency: Idempotency | None = None
+    takes: tuple[str, ...] = ()
     order: int = 0
     ahead: bool = False
     rising: bool = False
@@ -286,14 +287,18 @@ def follow(stream: str) -> Callable[[F], F]:
     return _mark("follow", stream)
 
 
-def act(action: type[Action] | Literal["*"], *, idempotency: Idempotency) -> Callable[[F], F]:
+def act(
+    action: type[Action] | Literal["*"], *, idempotency: Idempotency, takes: Sequence[str] = ()
+) -> Callable[[F], F]:
     """
     Mark `method(self, action, call) -> Outcome`. "*" takes every action for which the mapping has a legacy verb.
 
     `idempotency` is how a repeat is kept from acting twice: `native` key, `upsert` on an external id, `marker` with
-    read-back, `set` to a value, `version` check, `ack` row or file.
+    read-back, `set` to a value, `version` check, `ack` row or file. `takes` names the special inputs of the action that
+    the method heeds; without them it is never asked to (a legacy verb takes those that it names).
     """
-    return _mark("act", action if isinstance(action, str) else action.name, idempotency=idempotency)
+    name = action if isinstance(action, str) else action.name
+    return _mark("act", name, idempotency=idempotency, takes=tuple(takes))
 
 
 def find(action: type[Action] | Literal["*"]) -> Callable[[F], F]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -57,7 +58,8 @@ class Action(BaseModel):
     fields, per kind, the main kind first: the mapping's write side turns that into the vendor's words. One that is made
     of others (`parts()`) names in `needs` the one that a connection must be able to do. One that `fans_out` goes to
     every system that holds its target, or to those that its input names in `targets`. The fields of `optional` are left
-    out, and told, where a system does not write them. Money that `money_goes` out goes to the customer.
+    out, and told, where a system does not write them. Those of `special`, if given, go only to a connection that takes
+    them; each comes with what to do where none does. Money that `money_goes` out goes to the customer.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,6 +75,12 @@ class Action(BaseModel):
     fans_out: ClassVar[bool] = False
     money_goes: ClassVar[Literal["out", "in"]] = "out"
     optional: ClassVar[frozenset[str]] = frozenset()
+    special: ClassVar[Mapping[str, str]] = MappingProxyType({})
+
+    def asks_specially(self) -> list[str]:
+        """Name the special inputs that are given, and are not what a system does anyway."""
+        fields = type(self).model_fields
+        return [name for name in self.special if getattr(self, name) != fields[name].get_default()]
 
     def works_on(self) -> On | None:
         """Say what this input works on: `on`, unless the input decides."""
@@ -114,6 +122,27 @@ class Address(BaseModel):
     country_code: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
     recipient_name: Short | None = None
     phone: Short | None = None
+
+
+class Item(BaseModel):
+    """So many of one line of an order: the line by its id or number, or by what it sells, or by both."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    line: Short | None = Field(None, description="the line's `remote_id` or `line_no`")
+    sku: Short | None = Field(None, description="what it sells, where one line of the order does")
+    quantity: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = Field(
+        None, description="all that is left of it by default"
+    )
+
+    @model_validator(mode="after")
+    def _named(self) -> "Item":
+        if self.line is None and self.sku is None:
+            raise ValueError("give line, sku, or both")
+        return self
+
+
+Items = Annotated[list[Item], Field(min_length=1, max_length=100)]
 
 
 def address_of(known: Any) -> dict[str, Any] | None:

@@ -1,17 +1,24 @@
 """Verbs that move money once."""
 
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from hub.actions.declare import Action, Amount, On, Reference, Risk, Short, Undo
+from hub.actions.declare import Action, Amount, Items, On, Reference, Risk, Short, Undo
 from hub.money import Money
 from hub.records import RefundReason
 
 
 class PaymentRefund(Action):
-    """Give money of a payment back to the customer, all that is refundable unless an amount is named."""
+    """
+    Give money of a payment back to the customer, all that is refundable unless an amount or items are named.
+
+    Items are lines of the order that was paid; what they come to is reckoned from the order's own lines. A ticket that
+    is named gets a note for staff once the money is on its way. Where that note fails, the refund stays done, and the
+    answer tells so in `skipped`.
+    """
 
     name = "payment.refund"
     title = "Refund a payment"
@@ -19,12 +26,18 @@ class PaymentRefund(Action):
     on = On("payment", "payment_ref")
     reveals = ("amount", "status", "reference")
     residue = "money that was given back stays with the customer"
+    special = MappingProxyType({"destination": "leave it out, or grant the customer credit with credit.grant"})
 
     payment_ref: Reference | None = None
     order_ref: Reference | None = Field(None, description="instead of the payment: the one payment of this order")
     amount: Amount | None = None
+    items: Items | None = Field(None, description="lines of the order to give back, in place of an amount")
     reason: RefundReason
-    note: Short | None = None
+    destination: Literal["original", "store_credit"] = Field(
+        "original", description="the way it was paid, or credit for the customer where a system can do that"
+    )
+    note: Short | None = Field(None, description="why, for staff only")
+    ticket_ref: Reference | None = Field(None, description="the ticket that is told of the refund in an internal note")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "PaymentRefund":

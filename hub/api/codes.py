@@ -18,8 +18,10 @@ _PERSON = "a person decides"
 CODES: dict[str, Code] = {
     "already_decided": Code(409, "The approval was decided before", "look at the run"),
     "already_frozen": Code(409, "Money is frozen already", "nothing to do"),
+    "ambiguous_item": Code(422, "Several lines of the order could be meant, or one is named twice", "name it by line"),
     "ambiguous_target": Code(422, "Several records could be meant", "name one, or the connection"),
     "amount_exceeds_refundable": Code(422, "More than is left to refund", "ask for less"),
+    "amount_mismatch": Code(422, "The amount is not what the items come to", "leave one of them out"),
     "approval_denied": Code(403, "A person said no", "read `reason`"),
     "approval_expired": Code(409, "The approval came too late, or nobody answered", "ask anew under a new key"),
     "asker_gone": Code(403, "Who asked no longer has a valid key", "ask with a valid key"),
@@ -56,6 +58,7 @@ CODES: dict[str, Code] = {
         422, "The Idempotency-Key is missing", "send one per intention, the same on retries"
     ),
     "idempotency_key_reused": Code(409, "The key was used for another request", "take a new key for a new intention"),
+    "input_not_supported": Code(422, "That system cannot heed this input", "leave it out, or do what `detail` says"),
     "internal": Code(500, "The hub failed", "report it with the time; the log has the rest"),
     "invalid": Code(422, "The request can never succeed as written", "change the request at `field_path`"),
     "invalid_amount": Code(422, "This is no amount of money", _FIX),
@@ -66,6 +69,8 @@ CODES: dict[str, Code] = {
     "key_exists": Code(409, "An API key of that name is there already", "choose another name"),
     "key_rate": Code(429, "The API key asks more often than it may", _WAIT),
     "key_revoked": Code(409, "The API key was revoked", "make a new one"),
+    "lines_not_known": Code(409, "The lines of the order, or what they cost, are not known here", "name an amount"),
+    "lines_not_whole": Code(409, "The lines come to more than the order", "name an amount"),
     "malformed": Code(400, "The body is not JSON", _FIX),
     "mapping_changed": Code(
         409, "Another process writes with another mapping (CLI only)", "restart it, then the same again"
@@ -95,6 +100,7 @@ CODES: dict[str, Code] = {
     "plan_changed": Code(409, "The plan is not the one that was looked at", "look at the approval again, then decide"),
     "policy_denied": Code(403, "Policy denies it", "read `reason` and `run.policy.needs`"),
     "possible_duplicate": Code(409, "The same was just done under another key", "send `repeat: true` if it is meant"),
+    "quantity_exceeds": Code(422, "More of a line than is left of it", "ask for less"),
     "rate_limited": Code(429, "A limit is used up", _WAIT),
     "refundable_unknown": Code(409, "Nothing says what was taken", "sync the payment, then try again"),
     "refused": Code(403, "Policy or a scope says no", "read `reason` and `next_actions`"),
@@ -113,6 +119,7 @@ CODES: dict[str, Code] = {
     "unknown": Code(502, "Sent, and the answer was lost", "do not repeat it; look the run up after `check_after_ms`"),
     "unknown_action": Code(404, "There is no such action", "see GET /v1/actions"),
     "unknown_connection": Code(404, "There is no such connection", "see GET /v1/connections"),
+    "unknown_item": Code(422, "The order has no such line", "name one that `detail` lists"),
     "unknown_stream": Code(422, "No mapping has this stream", "name one of the mapping's streams"),
     "unsupported": Code(422, "This connection cannot do that", "use another connection or action"),
     "usage": Code(422, "The command line is wrong (CLI only)", "see `--help`"),

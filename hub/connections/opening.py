@@ -63,6 +63,11 @@ class Connection:
             return None
         return mark
 
+    def takes(self, action: str) -> frozenset[str]:
+        """Name the special inputs of an action that are heeded here; a legacy verb heeds those that it writes."""
+        mark, verb = self.can(action), self.mapping.actions.get(action)
+        return frozenset(mark.takes if mark else ()) | (verb.roots if verb else frozenset())
+
 
 class Connections:
     """The configured connections, opened when first asked for. Thread-safe."""

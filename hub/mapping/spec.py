@@ -174,3 +174,9 @@ class VerbSpec:
     set: Mapping[str, Any] = field(default_factory=dict)
     where: Mapping[str, Any] = field(default_factory=dict)
     ack: AckSpec | None = None
+
+    @property
+    def roots(self) -> frozenset[str]:
+        """The inputs and records that what is written is taken from."""
+        parts = [value.parts for value in self.set.values() if isinstance(value, Expression)]
+        return frozenset(part[1] if part[0] == "input" and len(part) > 1 else part[0] for part in parts)

@@ -38,7 +38,16 @@ def state_of(run: Run) -> RunState:
         return "needs_attention" if overdue(run) and "sending" not in states else "unknown"
     if "planned" in states:
         return "running"
-    return "failed" if states & {"failed", "absent"} else "succeeded"
+    return "failed" if any(_came_to_nothing(step) for step in run.steps) else "succeeded"
+
+
+def _came_to_nothing(step: Step) -> bool:
+    """Say whether a step failed that the action cannot do without."""
+    return step.state in ("failed", "absent") and not _is_remark(planned_of(step.call))
+
+
+def _is_remark(step: Planned) -> bool:
+    return step.part is not None and step.part.remark
 
 
 def answer(
@@ -62,7 +71,10 @@ def answer(
             result.effects.append(EffectSeen(connector=connector, connection=step.connection, id=ids[-1], **effect))
         if step.state == "done":
             done.append((planned_of(step.call), next((id for id in ids if id), None) or _made_at(step, outcome)))
-        _add_error(result, msgspec.json.decode(step.error) if step.error else None, step.connection)
+        error = msgspec.json.decode(step.error) if step.error else None
+        if state == "succeeded" and error is not None and step.state != "done":
+            _add_missed(result, planned_of(step.call), error)
+        _add_error(result, error, step.connection)
     if not run.steps:
         result.error = told(Unknown(f"{action.name}: accepted before the ledger was put back; see whether it was done"))
     if state in ("running", "unknown"):
@@ -169,6 +181,14 @@ def _add_error(result: Result, error: dict[str, Any] | None, connection: str) ->
         result.warnings.append(f"{connection}: an earlier write of this action was accepted before it failed")
     if result.error is None or error["code"] == "unknown":
         result.error = error
+
+
+def _add_missed(result: Result, step: Planned, error: Mapping[str, Any]) -> None:
+    """Tell of a remark that did not get through, beside an action that did."""
+    name = step.part.name if step.part is not None else result.action
+    text = f"{name} failed, the rest is done: {error['human_message']}"
+    result.skipped.append(envelope.Skipped(connection=step.connection, action=name, reason=text))
+    result.warnings.append(f"{step.connection}: {text}")
 
 
 def under_way(run: Run, plan: Kept, action: type[Action]) -> Result:

@@ -55,6 +55,8 @@ class Choice:
             return self._everywhere(action, able, targets, notes)
         if not able:
             raise self.cannot(action, sorted({t.connection for t in targets}))
+        wanted = set(action.asks_specially())
+        able = [(one, target) for one, target in able if wanted <= one.takes(action.name)] or able
         if len(able) > 1:
             names = ", ".join(sorted(place_of(target) for _, target in able))
             on = action.works_on()
@@ -62,7 +64,18 @@ class Choice:
             raise Invalid(text, code="ambiguous_target", field_path=f"input.{on.field if on else ''}")
         if isinstance(action, OrderCancel):
             self._elsewhere(action, able[0][1], notes)
+        self.heeded(action, able[0][0])
         return list(able)
+
+    def heeded(self, action: Action, connection: Connection) -> None:
+        """Raise Unsupported where a connection would leave a special input unheeded, naming those that would not."""
+        for name in action.asks_specially():
+            if name in connection.takes(action.name):
+                continue
+            able = [other for other in self._able(action) if name in self.connections.open(other).takes(action.name)]
+            can = f"what can: {', '.join(able)}" if able else "no connection can"
+            text = f"{action.name}: {connection.name} cannot do {name}; {can}; {action.special[name]}"
+            raise Unsupported(text, field_path=f"input.{name}", code="input_not_supported")
 
     def _elsewhere(self, action: Action, target: Target, notes: Notes) -> None:
         """Note which other systems hold what is cancelled in one."""

@@ -69,7 +69,19 @@ class History:
 
     def payments(self, order: Target) -> Iterator[dict[str, Any]]:
         """Give the payments of an order, wherever they were taken."""
-        return self._all("payment", {"order": order.id})
+        return self.payments_of(order.id)
+
+    def payments_of(self, order: str) -> Iterator[dict[str, Any]]:
+        """Give the payments of an order, by its hub id."""
+        return self._all("payment", {"order": order})
+
+    def order_of(self, payment: Target) -> dict[str, Any] | None:
+        """Give the order that was paid with a payment, as all systems together have it; None where nobody knows."""
+        return self._of(self._body(payment), "order")
+
+    def whole(self, kind: str, id: str) -> dict[str, Any]:
+        """Give one thing as all systems together have it; empty where it is not known."""
+        return self._one(kind, id)
 
     def orders(self, target: Target | None) -> list[Mapping[str, Any]]:
         """Give an order as the system that is to be written has it, and as all systems together have it."""

@@ -11,16 +11,17 @@ from typing import Any
 import msgspec
 
 from hub.access import Principal, require
-from hub.actions import MADE_LATELY, Action, CustomerArchive, CustomerChangeEmail, CustomerCreate, PaymentRefund
+from hub.actions import MADE_LATELY, Action, CustomerArchive, CustomerChangeEmail, CustomerCreate
 from hub.connections import Connection, Connections, wall
 from hub.connector import Target
-from hub.errors import Conflict, Invalid, MappingError, NotFound, Unsupported
+from hub.errors import Conflict, MappingError, Unsupported
 from hub.money import Money
 from hub.perform import facts
 from hub.perform.choosing import Choice, Chosen, Notes, Resolve, unknown
 from hub.perform.composing import Composer
 from hub.perform.envelope import Predicted, Request, Skipped
 from hub.perform.judging import Judge
+from hub.perform.refunding import Refunds
 from hub.perform.steps import money_of, step_of
 from hub.perform.words import Planned, words_for
 from hub.policy import Verdict
@@ -62,6 +63,7 @@ class Planner:
         self.fetch = fetch
         self.known = known
         self.choice = Choice(connections, resolve)
+        self.refunds = Refunds(self.choice, judge.history)
 
     def plan(self, action: Action, request: Request, principal: Principal) -> Plan:
         """
@@ -70,7 +72,7 @@ class Planner:
         Raises NotFound, Invalid, Conflict, Refused, Unsupported as the facts demand; reads may raise Temporary.
         """
         notes = Notes()
-        action = self._of_order(action)
+        action = self.refunds.settled(action, notes)
         chosen = self.aim(action, principal, notes)
         self._nobody_elses(action, chosen)
         if isinstance(action, CustomerArchive):
@@ -83,6 +85,7 @@ class Planner:
             action = facts.completed(action, data)
         steps = self._steps(action, chosen, request, notes)
         steps += Composer(self.choice, self._fresh, self.judge.history).parts(action, chosen, notes)
+        steps += self.refunds.told(action)
         self._may_do_parts(action, steps, principal)
         verdict = self.judge.verdict(action, steps, request, principal)
         first = next((t for _, t in chosen if t is not None), None)
@@ -102,26 +105,10 @@ class Planner:
 
         Raises NotFound, Invalid, Unsupported, Refused.
         """
-        chosen = self.choice.chosen(self._of_order(action), Notes() if notes is None else notes)
+        chosen = self.choice.chosen(self.refunds.settled(action), Notes() if notes is None else notes)
         for connection, _ in chosen:
             require(principal, f"act:{action.name}", connection=connection.name)
         return chosen
-
-    def _of_order(self, action: Action) -> Action:
-        """Name the one payment of an order that is to be refunded. Raises Invalid where there are several."""
-        if not isinstance(action, PaymentRefund) or action.order_ref is None:
-            return action
-        orders = self.resolve(action.order_ref, "order")
-        if not orders:
-            raise NotFound(f"{action.name}: there is no such order", field_path="input.order_ref")
-        paid = [p for p in self.judge.history.payments(orders[0]) if p.get("status") == "succeeded"]
-        if len(paid) > 1:
-            text = f"{action.name}: the order has several payments; say which: {', '.join(p['id'] for p in paid)}"
-            raise Invalid(text, code="ambiguous_target", field_path="input.payment_ref")
-        if not paid:
-            text = f"{action.name}: no payment of this order is known that was taken"
-            raise NotFound(text, code="payment_not_known", field_path="input.order_ref")
-        return action.model_copy(update={"payment_ref": paid[0]["id"], "order_ref": None})
 
     def _nobody_elses(self, action: Action, chosen: Chosen) -> None:
         """Raise Conflict where an e-mail or an external id is another customer's already."""

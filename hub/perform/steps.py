@@ -41,11 +41,12 @@ def part_of(
     words: Words,
     after: int | None = None,
     made: str | None = None,
+    remark: bool = False,
 ) -> Planned:
     """Make a step that does another action than its run's."""
     step = step_of(part, connection, target, words=words)
     given = part.model_dump(mode="json", by_alias=True, exclude_none=True)
-    step.part = Part(name=part.name, input=given, after=after, made=made)
+    step.part = Part(name=part.name, input=given, after=after, made=made, remark=remark)
     return step
 
 

@@ -35,12 +35,14 @@ class Part(msgspec.Struct, kw_only=True):
     What a step of a composite action does: an action of its own, by name and input.
 
     `after` is the number of the step that must be done first; with `made` the target is the record that it created.
+    A `remark` goes with an action without being a part of it: where it fails, the action succeeded all the same.
     """
 
     name: str
     input: dict[str, Any]
     after: int | None = None
     made: str | None = None
+    remark: bool = False
 
 
 class Planned(msgspec.Struct, kw_only=True):
