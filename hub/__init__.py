@@ -16,10 +16,10 @@ _FROM = {
     ),
     "hub.actions": (
         "Action", "AgentHandoff", "CreditGrant", "CreditTakeBack", "CustomerArchive", "CustomerChangeEmail",
-        "CustomerCreate", "CustomerLookup", "CustomerUpdate", "CustomerUpdateAddress", "On", "OrderCancel", "OrderGet",
-        "OrderTrack", "OrderUpdateShippingAddress", "PaymentRefund", "PaymentVoidAuthorization", "Risk",
-        "SubscriptionCancel",
-        "SubscriptionChangePlan", "SubscriptionChangeQuantity", "SubscriptionPause", "SubscriptionResume",
+        "CustomerCreate", "CustomerLookup", "CustomerUpdate", "CustomerUpdateAddress", "File", "Item", "On",
+        "OrderCancel", "OrderGet", "OrderTrack", "OrderUpdateShippingAddress", "PaymentRefund",
+        "PaymentVoidAuthorization", "Risk", "SubscriptionCancel", "SubscriptionChangePlan",
+        "SubscriptionChangeQuantity", "SubscriptionPause", "SubscriptionResume",
         "SubscriptionUncancel", "TicketAssign", "TicketCreate", "TicketEscalate", "TicketNote", "TicketReopen",
         "TicketReply", "TicketSetStatus", "TicketSolve", "TicketTag", "Undo",
     ),
@@ -29,7 +29,7 @@ _FROM = {
     ),
     "hub.hookspecs": ("hookimpl",),
     "hub.money": ("Money",),
-    "hub.transport": ("Transport", "was_sent"),
+    "hub.transport": ("Transport", "aside", "was_sent"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _FROM.items() for name in names}
 __all__ = sorted(_HOME)
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from hub.actions import CustomerLookup as CustomerLookup
     from hub.actions import CustomerUpdate as CustomerUpdate
     from hub.actions import CustomerUpdateAddress as CustomerUpdateAddress
+    from hub.actions import File as File
+    from hub.actions import Item as Item
     from hub.actions import On as On
     from hub.actions import OrderCancel as OrderCancel
     from hub.actions import OrderGet as OrderGet
@@ -108,6 +110,7 @@ if TYPE_CHECKING:
     from hub.hookspecs import hookimpl as hookimpl
     from hub.money import Money as Money
     from hub.transport import Transport as Transport
+    from hub.transport import aside as aside
     from hub.transport import was_sent as was_sent
 
 

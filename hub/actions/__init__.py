@@ -15,7 +15,7 @@ from hub.actions.customers import (
     CustomerUpdate,
     CustomerUpdateAddress,
 )
-from hub.actions.declare import Action, Address, Amount, Item, On, Reference, Risk, Short, Text, Undo, address_of
+from hub.actions.declare import Action, Address, Amount, File, Item, On, Reference, Risk, Short, Text, Undo, address_of
 from hub.actions.orders import OrderCancel, OrderGet, OrderTrack, OrderUpdateShippingAddress
 from hub.actions.payments import CreditGrant, CreditTakeBack, PaymentRefund, PaymentVoidAuthorization
 from hub.actions.subscriptions import (
@@ -57,6 +57,7 @@ __all__ = [
     "CustomerLookup",
     "CustomerUpdate",
     "CustomerUpdateAddress",
+    "File",
     "Item",
     "On",
     "OrderCancel",

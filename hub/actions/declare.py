@@ -1,5 +1,6 @@
 """What every verb is made of: risk, target, reversal, and the parts of inputs that several share."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,7 +8,16 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hub.errors import Invalid
 from hub.money import Money, parse
@@ -142,6 +152,48 @@ class Item(BaseModel):
         return self
 
 
+FILES_BYTES = 700_000
+"""How large the files of one action may be together: as base64 they fit into one request."""
+
+
+class File(BaseModel):
+    """A file that goes with a message: its bytes as base64."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f/\\:*?\"<>|]{1,200}$", strip_whitespace=True)]
+    content_type: Annotated[str, StringConstraints(pattern=r"^[a-z]+/[A-Za-z0-9][A-Za-z0-9.+_-]{0,120}$")]
+    content: Annotated[str, Field(description="its bytes, as base64")]
+
+    @field_validator("content")
+    @classmethod
+    def _base64(cls, value: str) -> str:
+        try:
+            found = base64.b64decode(value, validate=True)
+        except ValueError as exc:
+            raise ValueError("expected base64 without line breaks") from exc
+        if not found:
+            raise ValueError("the file is empty")
+        return value
+
+    @property
+    def data(self) -> bytes:
+        return base64.b64decode(self.content)
+
+    def told(self) -> dict[str, Any]:
+        """Describe the file without its bytes."""
+        return {"name": self.name, "content_type": self.content_type, "size": len(self.data)}
+
+
+def _together(files: list[File]) -> list[File]:
+    size = sum(len(file.data) for file in files)
+    if size > FILES_BYTES:
+        raise ValueError(f"the files have {size:,} bytes together; at most {FILES_BYTES:,} are taken")
+    return files
+
+
+Files = Annotated[list[File], Field(min_length=1, max_length=10), AfterValidator(_together)]
+NO_FILES = "leave them out, or say in the body where they are found"
 Items = Annotated[list[Item], Field(min_length=1, max_length=100)]
 
 

@@ -1,15 +1,17 @@
 """Verbs about tickets."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
-from hub.actions.declare import Action, On, Reference, Risk, Short, Text, Undo
+from hub.actions.declare import FILES_BYTES, NO_FILES, Action, Files, On, Reference, Risk, Short, Text, Undo
 from hub.records import TicketPriority, TicketStatus, TicketType
 
 NEW = "new"
 """Stands for a record that an earlier step of the same run makes."""
+FILES = f"files that go with it, of {FILES_BYTES:,} bytes together at most, where a system takes them"
 Tag = Annotated[str, StringConstraints(pattern=r"^[^\s,]{1,80}$")]
 
 
@@ -60,6 +62,7 @@ class TicketReply(Action):
     on = On("ticket", "ticket_ref")
     residue = "what the customer has read stays read"
     optional = frozenset({"body_html"})
+    special = MappingProxyType({"attachments": NO_FILES})
 
     ticket_ref: Reference
     body: Text
@@ -67,6 +70,7 @@ class TicketReply(Action):
         None, description="the same with mark-up, where a system takes that; body is left as it is"
     )
     set_status: TicketStatus | None = None
+    attachments: Files | None = Field(None, description=FILES)
 
     def changes(self) -> dict[str, dict[str, Any]]:
         html = {"body_html": self.html} if self.html is not None else {}
@@ -82,9 +86,11 @@ class TicketNote(Action):
     risk = Risk.R1
     on = On("ticket", "ticket_ref")
     residue = "the note stays; only staff can read it"
+    special = MappingProxyType({"attachments": NO_FILES})
 
     ticket_ref: Reference
     body: Text
+    attachments: Files | None = Field(None, description=FILES)
 
     def changes(self) -> dict[str, dict[str, Any]]:
         return {"message": {"body_text": self.body, "visibility": "internal"}}

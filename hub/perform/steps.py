@@ -1,9 +1,9 @@
 """Make a step of a plan: what one connection will be asked to do, and how that would change what is known there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hub.actions import Action
+from hub.actions import Action, File
 from hub.connections import Connection
 from hub.connector import Target
 from hub.errors import Conflict
@@ -18,6 +18,7 @@ def step_of(
 ) -> Planned:
     """Make the step that does `action` in one connection."""
     given = action.model_dump(mode="json", by_alias=True, exclude_none=True)
+    given |= {name: [file.told() for file in files] for name, files in _files(action)}
     on = action.works_on()
     if target is not None and on is not None:
         given[on.field] = target.remote_id
@@ -31,6 +32,13 @@ def step_of(
         context=words.context,
         changes=list(_changes(action, connection.name, target, words.left_out)),
     )
+
+
+def _files(action: Action) -> Iterator[tuple[str, list[File]]]:
+    """Give the inputs that hold files: the action itself has their bytes, once is enough."""
+    for name, value in action:
+        if isinstance(value, list) and value and isinstance(value[0], File):
+            yield name, value
 
 
 def part_of(

@@ -5,7 +5,7 @@ It refuses hosts the connection does not own (before anything is rewritten to `b
 retries reads and never writes, and knows of each write whether its bytes left.
 """
 
-from hub.transport.flights import Captured, Flight, announce, capturing, was_sent, watch
+from hub.transport.flights import Captured, Flight, announce, aside, capturing, was_sent, watch
 from hub.transport.logins import Logins, OwnLogins
 from hub.transport.pacing import Alone, Pace, Patience, Traffic, is_yielding, yielding
 from hub.transport.session import SHOWN_HEADERS, Transport, is_loopback, shown
@@ -24,6 +24,7 @@ __all__ = [
     "Traffic",
     "Transport",
     "announce",
+    "aside",
     "capturing",
     "is_loopback",
     "is_yielding",

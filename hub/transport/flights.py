@@ -47,6 +47,7 @@ class Captured(BaseException):
 _flights: ContextVar[list[Flight] | None] = ContextVar("hub_flights", default=None)
 _until: ContextVar[float | None] = ContextVar("hub_until", default=None)
 _capturing: ContextVar[bool] = ContextVar("hub_capturing", default=False)
+_aside: ContextVar[bool] = ContextVar("hub_aside", default=False)
 
 
 @contextlib.contextmanager
@@ -81,6 +82,21 @@ def capturing() -> Iterator[None]:
         _capturing.reset(token)
 
 
+@contextlib.contextmanager
+def aside() -> Iterator[bool]:
+    """
+    Be around writes that nobody sees by themselves, such as the upload of a file that nothing refers to yet.
+
+    One whose answer is lost leaves no doubt and may be sent again. Gives False in a preview: nothing leaves then; go on
+    with words that stand for the answer.
+    """
+    token = _aside.set(True)
+    try:
+        yield not _capturing.get()
+    finally:
+        _aside.reset(token)
+
+
 def is_capturing() -> bool:
     """Say whether this thread is in a preview, where no write may leave."""
     return _capturing.get()
@@ -91,7 +107,7 @@ def note(flight: Flight) -> None:
     until, flights = _until.get(), _flights.get()
     if until is not None and _awake() > until:
         raise NotSent(f"{flight.method} {flight.url}: it was too late to send this; nothing left", code="too_late")
-    if flights is not None:
+    if flights is not None and not _aside.get():
         flights.append(flight)
 
 

@@ -277,6 +277,22 @@ def test_the_feeds_of_deletions_have_the_keys_of_the_specification(case: Case, s
     assert set(schemas["DeletedUserObject"]["required"]) <= set(user)
 
 
+def test_an_uploads_answer_is_one_of_the_specification(case: Case, spec: Json) -> None:
+    with case_for(ZendeskConnector, world=World(customers=10)) as own:
+        assert isinstance(own.connector, ZendeskConnector)
+        assert own.connector.client.upload("a.txt", "text/plain", b"text")
+        (made,) = state(own).uploads.values()
+    schemas = spec["components"]["schemas"]
+    assert "token" in schemas["AttachmentUploadResponse"]["properties"]["upload"]["properties"]
+    declared = schemas["AttachmentObject"]["allOf"]
+    known = {name for part in declared for name in schemas.get(_named(part), part).get("properties", {})}
+    assert set(made) <= known | {"deleted"}
+
+
+def _named(part: Json) -> str:
+    return str(part.get("$ref", "")).rpartition("/")[2]
+
+
 def test_the_mapping_lists_every_enum_value_of_the_specification(spec: Json, mapping: CompiledMapping) -> None:
     declared = spec["components"]["schemas"]["TicketObject"]["properties"]
     for field in ("status", "priority", "type"):

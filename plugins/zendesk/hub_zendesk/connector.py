@@ -177,13 +177,15 @@ class ZendeskConnector(Connector):
     def find_created_ticket(self, action: Action, call: Call) -> Found | CannotTell:
         return writes.find_created(self.client, call)
 
-    @act(TicketReply, idempotency="marker")
-    def reply(self, action: Action, call: Call) -> Outcome:
-        return writes.comment(self.client, call, public=True, force_close=self._force_close)
+    @act(TicketReply, idempotency="marker", takes=("attachments",))
+    def reply(self, action: TicketReply, call: Call) -> Outcome:
+        files = action.attachments
+        return writes.comment(self.client, call, public=True, force_close=self._force_close, files=files)
 
-    @act(TicketNote, idempotency="marker")
-    def note(self, action: Action, call: Call) -> Outcome:
-        return writes.comment(self.client, call, public=False, force_close=self._force_close)
+    @act(TicketNote, idempotency="marker", takes=("attachments",))
+    def note(self, action: TicketNote, call: Call) -> Outcome:
+        files = action.attachments
+        return writes.comment(self.client, call, public=False, force_close=self._force_close, files=files)
 
     @act(TicketSetStatus, idempotency="set")
     def set_status(self, action: Action, call: Call) -> Outcome:

@@ -6,13 +6,14 @@ sees, and is made under `safe_update`: a request that arrives late, or twice, me
 So the audits without the marker do mean that sending again cannot double a comment.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from hub import Absent, Call, CannotTell, Conflict, Effect, Found, Invalid, NotFound, Outcome
+from hub import Absent, Call, CannotTell, Conflict, Effect, File, Found, Invalid, NotFound, Outcome
 from hub_zendesk.client import Client, decode, ident
+from hub_zendesk.uploads import with_files
 
 MARKER = "hub_run"
 _TRIES = 3
@@ -59,11 +60,14 @@ def target_id(call: Call) -> str:
     return ident(call.target.remote_id)
 
 
-def comment(client: Client, call: Call, *, public: bool, force_close: bool) -> Outcome:
-    """Add a comment to a ticket, with whatever else the call changes of the ticket."""
+def comment(
+    client: Client, call: Call, *, public: bool, force_close: bool, files: Sequence[File] | None = None
+) -> Outcome:
+    """Add a comment to a ticket, with its files and whatever else the call changes of the ticket."""
     message = dict(call.parts.get("message") or call.fields)
     assert_visibility(message, public=public)
-    return _change(client, call, {**call.parts.get("ticket", {}), "comment": message}, force_close=force_close)
+    wanted = {**call.parts.get("ticket", {}), "comment": message}
+    return _change(client, call, wanted, force_close=force_close, files=files or ())
 
 
 def set_fields(client: Client, call: Call, *, force_close: bool) -> Outcome:
@@ -71,7 +75,9 @@ def set_fields(client: Client, call: Call, *, force_close: bool) -> Outcome:
     return _change(client, call, dict(call.parts.get("ticket") or call.fields), force_close=force_close)
 
 
-def _change(client: Client, call: Call, wanted: dict[str, Any], *, force_close: bool) -> Outcome:
+def _change(
+    client: Client, call: Call, wanted: dict[str, Any], *, force_close: bool, files: Sequence[File] = ()
+) -> Outcome:
     """Change a ticket, under the version the caller saw if it names one, else under the one just read."""
     refuse_closing(wanted, force_close)
     ticket_id = target_id(call)
@@ -80,6 +86,7 @@ def _change(client: Client, call: Call, wanted: dict[str, Any], *, force_close: 
         done = _marked(client, ticket_id, call.key)
         if done is not None:
             return outcome(ticket_id, done)
+        wanted, files = with_files(client, wanted, files), ()
         try:
             return _update(client, ticket_id, wanted, call.key, stamp=ticket.updated_at)
         except Conflict:

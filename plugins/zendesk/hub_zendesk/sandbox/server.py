@@ -4,11 +4,12 @@ import base64
 import json
 from typing import Any
 
-from hub.sandbox import Request, Response, Sandbox, SchemaChange, route
+from hub.sandbox import Request, Response, SchemaChange, route
 from hub_zendesk.sandbox import shapes
 from hub_zendesk.sandbox.hooks import ZendeskDeliveries
 from hub_zendesk.sandbox.paging import Record, by_cursor, by_time, listed, refusal
 from hub_zendesk.sandbox.state import State
+from hub_zendesk.sandbox.uploads import Uploads
 
 EMAIL, TOKEN, OAUTH = "ops@acme.example", "sandbox-token", "sandbox-oauth"
 WEBHOOK_SECRET = "sandbox-signing-secret"  # noqa: S105
@@ -16,7 +17,7 @@ _NOBODY = {"user": {"id": None, "name": "Anonymous user", "email": "invalid@exam
 _FINAL = {"base": [{"description": "Status: closed prevents ticket update"}]}
 
 
-class ZendeskSandbox(Sandbox):
+class ZendeskSandbox(Uploads):
     """
     Zendesk Support on loopback.
 
@@ -355,6 +356,8 @@ class ZendeskSandbox(Sandbox):
             return refusal(422, "RecordInvalid", "Record validation errors", details=_FINAL)
         if str(wanted.get("safe_update")).lower() == "true" and wanted.get("updated_stamp") != ticket["updated_at"]:
             return refusal(409, "UpdateConflict", "The ticket was updated since it was read")
+        if set((wanted.get("comment") or {}).get("uploads") or ()) - set(self.state.uploads):
+            return refusal(422, "RecordInvalid", "Record validation errors")
         audit = self.state.change_ticket(one, wanted, self.me)
         said = wanted.get("comment")
         intent = f"set ticket {one}"

@@ -29,6 +29,8 @@ EVIDENCE: dict[str, tuple[str, str]] = {
     "metric_set of a ticket": ("spec", "TicketMetricObject; that the side-load puts it into the ticket: UNPROVEN"),
     "deleted_ticket": ("spec", "ListDeletedTicketsResponse"),
     "deleted_user": ("spec", "DeletedUserObject"),
+    "upload of a file, uploads of a comment": ("spec", "POST /uploads: AttachmentUploadResponse; TicketCommentObject"),
+    "422 of an upload": ("UNPROVEN", ""),
     "metadata of an update": ("spec", "TicketObject.metadata (write only), AuditObject.metadata.custom"),
     "safe_update, updated_stamp": ("spec", "TicketUpdateInput; that a mismatch answers 409"),
     "make_private": ("spec", "PUT /tickets/{id}/comments/{id}/make_private"),

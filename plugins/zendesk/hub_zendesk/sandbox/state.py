@@ -30,6 +30,7 @@ class State:
         self.deleted: dict[int, Record] = {}
         self.answers: dict[str, tuple[bytes, Record]] = {}
         self.events: list[Record] = []
+        self.uploads: dict[str, Record] = {}
         self._next = 33150000000019
         self._people(world)
         for told in world.tickets:
@@ -139,6 +140,7 @@ class State:
         comment_id = self.new_id()
         body, public = str(said.get("body") or said.get("html_body") or ""), bool(said.get("public", True))
         comment = shapes.comment(comment_id, int(said.get("author_id") or author), body, public, at)
+        comment["attachments"] = [self.uploads.pop(token) for token in said.get("uploads") or ()]
         self.comments[one][comment_id] = comment
         return shapes.comment_event(comment)
 
