@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -14,6 +15,15 @@ Feedback = Literal[
     "unused",
 ]  # fmt: skip
 Quantity = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Effective = Literal["now", "period_end"]
+ITEM = "which of several items: its id, or its price's"
+EFFECTIVE = "from when; what was set for the end of a period before is replaced"
+ONLY_NOW = MappingProxyType(
+    {
+        "item": "change a subscription of one item, or this one in the billing system",
+        "effective": "leave it out and change it when the period ends",
+    }
+)
 Proration = Literal["create_prorations", "none", "always_invoice"]
 
 
@@ -102,7 +112,11 @@ class SubscriptionResume(Action):
 
 
 class SubscriptionChangePlan(Action):
-    """Put a subscription with one item on another price, and another quantity if one is given."""
+    """
+    Put an item of a subscription on another price, and another quantity if one is given.
+
+    Now, or from the end of the period that is paid for. Of several items one must be named.
+    """
 
     name = "subscription.change_plan"
     title = "Change a subscription's plan"
@@ -110,22 +124,25 @@ class SubscriptionChangePlan(Action):
     on = On("subscription", "subscription_ref")
     reversal = "subscription.change_plan"
     residue = "what was prorated stays on the invoices"
+    special = ONLY_NOW
 
     subscription_ref: Reference
+    item: Short | None = Field(None, description=ITEM)
     price: Short = Field(description="the price's id in the billing system")
     quantity: Quantity | None = None
     proration: Proration
+    effective: Effective = Field("now", description=EFFECTIVE)
 
     def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
         price, quantity = before.get("price"), _count(before.get("quantity"))
         if target is None or price is None:
             return "what it was on before is not known"
-        given = {"subscription_ref": target, "price": price, "quantity": quantity, "proration": self.proration}
+        given = {"price": price, "quantity": quantity, **_same(self, target, before)}
         return Undo("subscription.change_plan", given, self.residue)
 
 
 class SubscriptionChangeQuantity(Action):
-    """Change how many of its one item a subscription has."""
+    """Change how many of an item a subscription has, now or from the end of the period that is paid for."""
 
     name = "subscription.change_quantity"
     title = "Change a subscription's quantity"
@@ -133,17 +150,28 @@ class SubscriptionChangeQuantity(Action):
     on = On("subscription", "subscription_ref")
     reversal = "subscription.change_quantity"
     residue = "what was prorated stays on the invoices"
+    special = ONLY_NOW
 
     subscription_ref: Reference
+    item: Short | None = Field(None, description=ITEM)
     quantity: Quantity
     proration: Proration
+    effective: Effective = Field("now", description=EFFECTIVE)
 
     def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
         quantity = _count(before.get("quantity"))
         if target is None or quantity is None:
             return "how many it had before is not known"
-        given = {"subscription_ref": target, "quantity": quantity, "proration": self.proration}
-        return Undo("subscription.change_quantity", given, self.residue)
+        return Undo("subscription.change_quantity", {"quantity": quantity, **_same(self, target, before)}, self.residue)
+
+
+def _same(
+    action: SubscriptionChangePlan | SubscriptionChangeQuantity, target: str, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give what a change and the one that undoes it have in common; the item by its id, for the price changes."""
+    item = {"item": before.get("item") or action.item} if action.item is not None else {}
+    later = {"effective": action.effective} if action.effective != "now" else {}
+    return {"subscription_ref": target, "proration": action.proration, **item, **later}
 
 
 def _count(quantity: Any) -> int | None:

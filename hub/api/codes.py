@@ -105,7 +105,7 @@ CODES: dict[str, Code] = {
     "refundable_unknown": Code(409, "Nothing says what was taken", "sync the payment, then try again"),
     "refused": Code(403, "Policy or a scope says no", "read `reason` and `next_actions`"),
     "restoring": Code(503, "The databases are being restored", _WAIT),
-    "several_items": Code(422, "The subscription has several items", "change it in the billing system"),
+    "several_items": Code(422, "The subscription has several items", "name one with `item`"),
     "stopping": Code(503, "The worker is stopping", "the next sync goes on from there"),
     "step_not_begun": Code(409, "A step was not begun, for the one before it failed", "see the first step's error"),
     "subscription_ended": Code(409, "The subscription has ended", "make a new one"),

@@ -57,6 +57,8 @@ def completed(action: Action, data: Mapping[str, Any]) -> Action:
         raise Conflict(text, code="payment_not_authorized", reason=str(data.get("status")))
     if isinstance(action, _SUBSCRIPTION):
         _not_ended(action, data)
+    if isinstance(action, (SubscriptionChangePlan, SubscriptionChangeQuantity)):
+        _one_item(action, data)
     return action
 
 
@@ -162,6 +164,30 @@ def _not_ended(action: Action, data: Mapping[str, Any]) -> None:
         raise Conflict(text, code="subscription_ended", reason=str(data["status"]))
 
 
+def _one_item(action: SubscriptionChangePlan | SubscriptionChangeQuantity, data: Mapping[str, Any]) -> None:
+    """Refuse to guess which item is meant. Raises Invalid that names them."""
+    items = data.get("items") or []
+    fits = _meant(action, items)
+    if len(fits) == 1 or not items:
+        return
+    known = ", ".join(f"{item.get('remote_id')} ({item.get('price_ref')})" for item in items)
+    if fits:
+        text = f"{action.name}: the subscription has several such items; name one by its id: {known}"
+        raise Invalid(text, code="several_items", field_path="input.item")
+    text = f"{action.name}: the subscription has no such item; it has {known}"
+    raise Invalid(text, code="unknown_item", field_path="input.item")
+
+
+def _meant(
+    action: SubscriptionChangePlan | SubscriptionChangeQuantity, items: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Give the items that an action could mean: by id before price."""
+    if action.item is None:
+        return list(items)
+    by_id = [item for item in items if item.get("remote_id") == action.item]
+    return by_id or [item for item in items if item.get("price_ref") == action.item]
+
+
 def predicted(action: Action, kind: str, data: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Say how the fields of one kind would change: (before, after); `before` is None for what is made anew."""
     after = action.changes()[kind]
@@ -186,11 +212,15 @@ def predicted_refund(action: Action, data: Mapping[str, Any]) -> tuple[dict[str,
 
 
 def predicted_items(action: Action, data: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any]] | None:
-    """Say how the one item of a subscription would change; None for other actions."""
+    """Say how an item of a subscription would change; None for other actions."""
     if not isinstance(action, (SubscriptionChangePlan, SubscriptionChangeQuantity)):
         return None
-    items = data.get("items") or [{}]
-    was = {"price": items[0].get("price_ref"), "quantity": items[0].get("quantity")}
+    items = _meant(action, data.get("items") or [{}])
+    was = {"price": None, "quantity": None, "item": None}
+    if len(items) == 1:
+        (one,) = items
+        was = {"price": one.get("price_ref"), "quantity": one.get("quantity")}
+        was |= {"item": one.get("remote_id")} if action.item is not None else {}
     wanted = {"price": getattr(action, "price", None), "quantity": action.quantity}
     after = {name: value for name, value in wanted.items() if value is not None}
     return ({name: was[name] for name in was} if len(items) == 1 else None), after

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub import Absent, Conflict, Found, HubError, Invalid
+from hub import Absent, Conflict, Found, HubError, Invalid, Unknown
 from hub.actions import (
     CreditGrant,
     SubscriptionCancel,
@@ -15,6 +15,7 @@ from hub.actions import (
 from hub.connector import Call, Target
 from hub.sandbox import World
 from hub.testing import case_for
+from hub.transport import Captured, capturing
 from hub_stripe.connector import StripeConnector
 from hub_stripe.sandbox import StripeSandbox
 
@@ -141,3 +142,102 @@ def test_credit_is_granted_once_and_found_again(case):
 def test_a_day_belongs_to_the_date_and_to_the_future(given):
     with pytest.raises(ValueError, match="at"):
         SubscriptionCancel.model_validate({"subscription_ref": "sub_x", "reason": "x", **given})
+
+
+def two_items(one):
+    """Give a subscription a second item, as one with a surcharge has it."""
+    first = one["items"]["data"][0]
+    extra = {**first, "id": "si_SecondItem0001", "price": {**first["price"], "id": "price_other"}}
+    one["items"]["data"] = [first, extra]
+    return first, extra
+
+
+@pytest.mark.parametrize("named", ["si_SecondItem0001", "price_other"])
+def test_of_several_items_the_one_that_is_named_changes(case, one, named):
+    two_items(one)
+    given = {"item": named, "quantity": 4, "proration": "none"}
+    assert isinstance(found(case, one, SubscriptionChangeQuantity, **given), Absent)
+    do(case, one, SubscriptionChangeQuantity, **given)
+    assert [item["quantity"] for item in one["items"]["data"]] == [1, 4]
+    assert isinstance(found(case, one, SubscriptionChangeQuantity, **given), Found)
+
+
+def test_an_item_that_is_not_there_is_refused(case, one):
+    with pytest.raises(Invalid, match="0 could be meant") as caught:
+        do(case, one, SubscriptionChangeQuantity, item="si_nowhere", quantity=4, proration="none")
+    assert caught.value.field_path == "input.item"
+
+
+LATER = {"price": "price_other", "quantity": 2, "proration": "none", "effective": "period_end"}
+
+
+def schedule(case, one):
+    return case.sandbox.state.kinds["subscription_schedules"][one["schedule"]]
+
+
+def test_a_change_waits_for_the_end_of_the_period(case, one):
+    first = one["items"]["data"][0]
+    was = first["price"]["id"]
+    outcome = do(case, one, SubscriptionChangePlan, **LATER)
+    assert one["items"]["data"][0]["price"]["id"] == was
+    now, then = schedule(case, one)["phases"]
+    assert (now["items"][0]["price"], now["end_date"]) == (was, first["current_period_end"])
+    assert (then["items"][0]["price"], then["items"][0]["quantity"]) == ("price_other", 2)
+    assert then["start_date"] == first["current_period_end"]
+    assert outcome.effects[0].after["from"] == first["current_period_end"]
+    assert len(case.sandbox.effects()) == 1
+
+
+def test_a_change_to_come_happens_once_and_is_found_again(case, one):
+    assert isinstance(found(case, one, SubscriptionChangePlan, **LATER), Absent)
+    first = do(case, one, SubscriptionChangePlan, **LATER)
+    again = do(case, one, SubscriptionChangePlan, **LATER)
+    assert first.effects[0].remote_id == again.effects[0].remote_id
+    assert isinstance(found(case, one, SubscriptionChangePlan, **LATER), Found)
+    assert len(case.sandbox.effects("subscription.schedule")) == 1
+
+
+@pytest.mark.parametrize("path", ["POST /v1/subscription_schedules$", "POST /v1/subscription_schedules/"])
+def test_a_change_to_come_whose_answer_was_lost_happens_once(case, one, path):
+    case.sandbox.fault(path, "drop_after", times=1)
+    try:
+        do(case, one, SubscriptionChangePlan, **LATER)
+    except Unknown:
+        assert isinstance(found(case, one, SubscriptionChangePlan, **LATER), Found)
+    do(case, one, SubscriptionChangePlan, **LATER)
+    assert len(case.sandbox.effects("subscription.schedule")) == 1
+    assert len(case.sandbox.state.kinds["subscription_schedules"]) == 1
+
+
+def test_what_is_to_come_is_replaced_by_the_next_change(case, one):
+    was = one["items"]["data"][0]["price"]["id"]
+    do(case, one, SubscriptionChangePlan, **LATER)
+    do(case, one, SubscriptionChangePlan, key="hub-2", **{**LATER, "price": was, "quantity": 1})
+    assert [phase["items"][0]["price"] for phase in schedule(case, one)["phases"]] == [was, was]
+    assert len(case.sandbox.state.kinds["subscription_schedules"]) == 1
+
+
+def test_a_price_that_is_not_there_leaves_no_schedule_behind(case, one):
+    with pytest.raises(HubError):
+        do(case, one, SubscriptionChangePlan, **{**LATER, "price": "price_nowhere"})
+    assert (one["schedule"], case.sandbox.effects()) == (None, [])
+
+
+def test_a_schedule_that_somebody_else_made_is_left_alone(case, one):
+    case.connector.client.sdk.v1.subscription_schedules.create({"from_subscription": one["id"]})
+    with pytest.raises(HubError, match="refused"):
+        do(case, one, SubscriptionChangePlan, **LATER)
+    assert len(schedule(case, one)["phases"]) == 1
+
+
+def test_nothing_is_to_come_of_a_subscription_that_ends(case, one):
+    do(case, one, SubscriptionCancel, reason="x")
+    with pytest.raises(Conflict, match="take the cancellation back"):
+        do(case, one, SubscriptionChangePlan, key="hub-2", **LATER)
+
+
+def test_a_preview_of_a_change_to_come_shows_the_phase_and_sends_nothing(case, one):
+    with capturing(), pytest.raises(Captured) as caught:
+        do(case, one, SubscriptionChangePlan, **LATER)
+    assert caught.value.request["body"]["phases[1][items][0][price]"] == "price_other"
+    assert one["schedule"] is None

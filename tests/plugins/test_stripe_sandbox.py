@@ -24,7 +24,7 @@ MARKS = ("<!-- evidence: begin -->\n", "<!-- evidence: end -->")
 Shape = dict[str, set[str]]  # path → JSON types seen
 SHAPES = (
     "customer", "payment_intent", "charge", "refund", "dispute", "subscription", "subscription_item", "price", "plan",
-    "payment_method", "invoice", "event",
+    "payment_method", "invoice", "event", "subscription_schedule",
 )  # fmt: skip
 SDK = {noun: "".join(part.title() for part in noun.split("_")) for noun in SHAPES}
 # What holds free words of the account, or differs from payment to payment.
@@ -42,6 +42,12 @@ ANSWERS = (
     ("list envelope: `object`, `data`, `has_more`, `url`", "recordings: lists inside objects"),
     ("list parameters", "spec 2023-08"),
     ("pages with `ending_before`; events older than 30 days are gone", "UNPROVEN (Stripe's documentation)"),
+    (
+        "subscription schedules: made of a subscription, given phases, released",
+        "UNPROVEN (parameters: SDK type; that discounts, taxes and settings of the phase are to be sent again: "
+        "Stripe's documentation)",
+    ),
+    ("400 of a subscription that has a schedule already: message", "UNPROVEN"),
     ("search", "UNPROVEN (SDK type)"),
     ("webhook signature", "SDK: it verifies and makes the same"),
     ("which events a change raises, and their order", "UNPROVEN (names: recordings of webhooks, SDK)"),
@@ -99,6 +105,8 @@ def imitated(sandbox: StripeSandbox) -> dict[str, Shape]:
             if thing["object"] == "event":
                 thing["data"] = {}
             collect(thing, found)
+    own = next(s["id"] for s in sandbox.state.kinds["subscriptions"].values() if s["status"] == "active")
+    collect(ask(sandbox, "POST", "/v1/subscription_schedules", from_subscription=own).json(), found)
     return found
 
 

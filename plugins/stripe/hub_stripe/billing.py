@@ -1,6 +1,6 @@
 """Subscriptions and credit: what goes into Stripe's requests, and whether an object shows that it was done."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hub import (
@@ -52,7 +52,7 @@ def params(action: Action, thing: Thing) -> Any:
     if isinstance(action, SubscriptionResume):
         return {"pause_collection": ""}
     if isinstance(action, (SubscriptionChangePlan, SubscriptionChangeQuantity)):
-        return {"items": [_item(action, thing)], "proration_behavior": action.proration}
+        return {"items": [_changed(action, thing)], "proration_behavior": action.proration}
     raise Unsupported(f"stripe: cannot do {action.name}")
 
 
@@ -71,11 +71,22 @@ def done(action: Action, thing: Thing) -> bool:
         return pause.get("behavior") == action.mode and pause.get("resumes_at") == until
     if isinstance(action, SubscriptionResume):
         return not pause
-    items = (thing.get("items") or {}).get("data") or [{}]
-    price = items[0].get("price") or {}
-    quantity = getattr(action, "quantity", None)
-    same = getattr(action, "price", price.get("id")) == price.get("id")
-    return same and quantity in (None, items[0].get("quantity"))
+    if not isinstance(action, (SubscriptionChangePlan, SubscriptionChangeQuantity)):
+        return False
+    items = (thing.get("items") or {}).get("data") or []
+    return any(_is_so(action, item) for item in (items if len(items) == 1 else _by_now(action, items)))
+
+
+def _is_so(action: SubscriptionChangePlan | SubscriptionChangeQuantity, item: Thing) -> bool:
+    price = (item.get("price") or {}).get("id")
+    return getattr(action, "price", price) == price and action.quantity in (None, item.get("quantity"))
+
+
+def _by_now(action: SubscriptionChangePlan | SubscriptionChangeQuantity, items: Sequence[Thing]) -> list[Thing]:
+    """Give the items that may be the one that was meant: named by its old price, it has the new one by now."""
+    by_id = [item for item in items if item["id"] == action.item]
+    named = {action.item, getattr(action, "price", None)}
+    return by_id or [item for item in items if (item.get("price") or {}).get("id") in named]
 
 
 def changed(one: str, before: Thing | None, after: Thing) -> Outcome:
@@ -118,12 +129,22 @@ def _cancel(action: SubscriptionCancel) -> dict[str, Any]:
     return {**when, "cancellation_details": details}
 
 
-def _item(action: SubscriptionChangePlan | SubscriptionChangeQuantity, thing: Thing) -> dict[str, Any]:
+def item_of(action: SubscriptionChangePlan | SubscriptionChangeQuantity, thing: Thing) -> Thing:
+    """Give the item that an action means. Raises Invalid unless it is exactly one."""
     items = (thing.get("items") or {}).get("data") or []
-    if len(items) != 1:
-        text = f"stripe: {action.name}: the subscription has {len(items)} items; change it at Stripe"
-        raise Invalid(text, code="several_items", field_path="input.subscription_ref")
-    wanted: dict[str, Any] = {"id": items[0]["id"]}
+    fits = items
+    if action.item is not None:
+        fits = [item for item in items if item["id"] == action.item]
+        fits = fits or [item for item in items if (item.get("price") or {}).get("id") == action.item]
+    if len(fits) != 1:
+        text = f"stripe: {action.name}: of the {len(items)} items {len(fits)} could be meant; name one by its id"
+        raise Invalid(text, code="several_items", field_path="input.item")
+    found: Thing = fits[0]
+    return found
+
+
+def _changed(action: SubscriptionChangePlan | SubscriptionChangeQuantity, thing: Thing) -> dict[str, Any]:
+    wanted: dict[str, Any] = {"id": item_of(action, thing)["id"]}
     if isinstance(action, SubscriptionChangePlan):
         wanted["price"] = action.price
     if action.quantity is not None:

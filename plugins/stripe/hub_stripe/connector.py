@@ -48,7 +48,7 @@ from hub import (
     pull,
     webhook,
 )
-from hub_stripe import actions, billing, customers, events
+from hub_stripe import actions, billing, customers, events, schedules
 from hub_stripe.client import HOST, Client, StripeConfig, decode
 from hub_stripe.describing import described
 from hub_stripe.objects import Objects, checked
@@ -247,12 +247,14 @@ class StripeConnector(Connector):
     @act(SubscriptionUncancel, idempotency="native")
     @act(SubscriptionPause, idempotency="native")
     @act(SubscriptionResume, idempotency="native")
-    @act(SubscriptionChangePlan, idempotency="native")
-    @act(SubscriptionChangeQuantity, idempotency="native")
+    @act(SubscriptionChangePlan, idempotency="native", takes=("item", "effective"))
+    @act(SubscriptionChangeQuantity, idempotency="native", takes=("item", "effective"))
     def change_subscription(self, action: Action, call: Call) -> Outcome:
         """Change or end a subscription; it is read first, so that what changed is told."""
         one = _target(call, "subscription_ref", "sub")
         before = self._subscription(one)
+        if isinstance(action, (SubscriptionChangePlan, SubscriptionChangeQuantity)) and schedules.later(action):
+            return schedules.change(self.client, action, call, before)
         params = billing.params(action, before)
         if billing.now(action):  # a v1 DELETE takes no key and needs none: it can happen only once
             with self.client.writing("DELETE /v1/subscriptions/{id}"):
@@ -274,6 +276,8 @@ class StripeConnector(Connector):
         """Compare the subscription with what was to be set: setting it again would change nothing else."""
         one = _target(call, "subscription_ref", "sub")
         thing = self._subscription(one)
+        if schedules.later(action):
+            return schedules.find(self.client, call, thing)
         return Found(billing.changed(one, None, thing)) if billing.done(action, thing) else Absent()
 
     def _subscription(self, one: str) -> dict[str, Any]:

@@ -4,15 +4,15 @@ Stripe's sandbox: its API over one generated account, with idempotency keys, eve
 It imitates; what it answers is held against recordings and specifications, see the README's table.
 """
 
-import hashlib
 import re
-from collections.abc import Callable
 from typing import Any
 
-from hub.sandbox import Request, Response, Sandbox, route
+from hub.sandbox import Request, Response, route
 from hub_stripe.sandbox import billing, forms, shapes
 from hub_stripe.sandbox.hooks import Deliveries
 from hub_stripe.sandbox.hooks import signature as signature
+from hub_stripe.sandbox.keyed import print_of
+from hub_stripe.sandbox.schedules import Schedules
 from hub_stripe.sandbox.state import Refusal, State, Thing, missing
 from hub_stripe.sandbox.versions import rendered
 
@@ -22,13 +22,10 @@ VERSION = "2026-06-24.dahlia"
 ACCOUNT = "acct_1SandboxDeskhub0"
 _LISTS = "customers|payment_intents|charges|refunds|disputes|subscriptions"
 _FILTERS = ("customer", "payment_intent", "charge", "email")
-# Refusals of these codes come from validation, before anything ran: they are not kept for the key
-# (https://docs.stripe.com/api/idempotent_requests).
-_UNKEPT = frozenset(("parameter_unknown", "parameter_invalid_integer", "parameter_missing", "resource_missing"))
 _ENDED = frozenset(("canceled", "incomplete_expired"))
 
 
-class StripeSandbox(Sandbox):
+class StripeSandbox(Schedules):
     """
     One account in test mode.
 
@@ -66,7 +63,7 @@ class StripeSandbox(Sandbox):
         response = Response({"error": {"message": "Something failed at Stripe.", "type": "api_error"}}, status)
         key = request.headers.get("idempotency-key")
         if key and status >= 500:
-            self.keys.setdefault(key, (_print(request), response))
+            self.keys.setdefault(key, (print_of(request), response))
         response.headers |= self._headers(request)
         return response
 
@@ -257,29 +254,6 @@ class StripeSandbox(Sandbox):
         request.effect(f"customer.update {one}", id=one, fields=sorted(params))
         return Response(self._shown(thing, request, []))
 
-    def _once(self, request: Request, run: Callable[[], Response]) -> Response:
-        """Run a write once per idempotency key; the first answer comes again, other parameters are refused."""
-        key = request.headers.get("idempotency-key")
-        if key is None or self.faulty("ignore_keys", request):
-            return self._try(run)
-        known = self.keys.get(key)
-        if known is None:
-            response = self._try(run)
-            if response.status not in (401, 429) and _code(response) not in _UNKEPT:
-                self.keys[key] = (_print(request), response)
-            return response
-        print_, response = known
-        if print_ != _print(request):
-            words = "Keys for idempotent requests can only be used with the same parameters they were first used with."
-            return Response({"error": {"message": words, "type": "idempotency_error"}}, 400)
-        return Response(response.body, response.status, {**response.headers, "Idempotent-Replayed": "true"})
-
-    def _try(self, run: Callable[[], Response]) -> Response:
-        try:
-            return run()
-        except Refusal as refusal:
-            return Response({"error": refusal.error}, refusal.status)
-
     def _shown(self, thing: Thing, request: Request, expand: list[str]) -> Thing:
         try:
             return rendered(thing, request.headers.get("stripe-version", VERSION), expand, self.state.find)
@@ -297,16 +271,6 @@ class StripeSandbox(Sandbox):
 
 def _refuse(refusal: Refusal) -> Response:
     raise refusal
-
-
-def _print(request: Request) -> str:
-    return hashlib.sha256(f"{request.method} {request.path} {sorted(request.form().items())}".encode()).hexdigest()
-
-
-def _code(response: Response) -> str:
-    body = response.body if isinstance(response.body, dict) else {}
-    error = body.get("error")
-    return str(error.get("code", "")) if isinstance(error, dict) else ""
 
 
 def _filled(customer: Thing, params: dict[str, Any]) -> Thing:

@@ -89,17 +89,18 @@ def _item(state: State, thing: Thing, wanted: dict[str, Any]) -> dict[str, Any]:
         raise missing("subscription_item", str(wanted.get("id")), "items[0][id]", 400)
     item = {**found}
     if price := wanted.get("price"):
-        item |= {"price": {**item["price"], "id": _price(state, price)}, "plan": {**item["plan"], "id": price}}
+        item |= {"price": {**item["price"], "id": known_price(state, price)}, "plan": {**item["plan"], "id": price}}
     if quantity := wanted.get("quantity"):
         item["quantity"] = forms.whole(quantity, "items[0][quantity]")
     data = [item if one["id"] == item["id"] else one for one in items]
     return {"items": {**thing["items"], "data": data}, "plan": item["plan"], "quantity": item["quantity"]}
 
 
-def _price(state: State, asked: str) -> str:
+def known_price(state: State, asked: str, param: str = "items[0][price]") -> str:
+    """Give the id of a price that there is. Raises Refusal."""
     known = {item["price"]["id"] for one in state.kinds["subscriptions"].values() for item in one["items"]["data"]}
     if asked not in known | {OTHER_PRICE}:
-        raise missing("price", asked, "items[0][price]", 400)
+        raise missing("price", asked, param, 400)
     return asked
 
 

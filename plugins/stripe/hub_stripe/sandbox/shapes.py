@@ -14,6 +14,7 @@ NO_ADDRESS: dict[str, Any] = dict.fromkeys(("city", "country", "line1", "line2",
 _ID_FORMS = {
     "customer": ("cus_", 14), "payment_intent": ("pi_3", 23), "charge": ("ch_3", 23), "refund": ("re_3", 23),
     "dispute": ("du_1", 23), "subscription": ("sub_1", 23), "subscription_item": ("si_", 14), "event": ("evt_1", 23),
+    "subscription_schedule": ("sub_sched_1", 23),
     "payment_method": ("pm_1", 23), "invoice": ("in_1", 23), "balance_transaction": ("txn_3", 23),
     "request": ("req_", 14),
 }  # fmt: skip

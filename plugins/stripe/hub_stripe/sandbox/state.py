@@ -11,6 +11,7 @@ from hub_stripe.sandbox import shapes
 KEPT_S = 30 * shapes.DAY_S
 KINDS = (
     "customers", "payment_intents", "charges", "refunds", "disputes", "subscriptions", "payment_methods", "invoices",
+    "subscription_schedules",
 )  # fmt: skip
 Thing = dict[str, Any]
 
