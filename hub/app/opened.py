@@ -117,7 +117,13 @@ class App:
         policy = self.policy
         policy.tell(self._policy_loaded)
         around = perform.Neighbours(
-            reads.resolve_target, reads.find_customer, reads.get, syncing.fetch, reads.list_, self.keys.principal
+            reads.resolve_target,
+            reads.find_customer,
+            reads.get,
+            syncing.fetch,
+            reads.list_,
+            self.keys.principal,
+            reads.waiting,
         )
         return perform.Performer(self.store, self.ledger, self.connections, policy, self.plugins, neighbours=around)
 

@@ -18,7 +18,7 @@ Done = Sequence[tuple[Connection, Outcome]]
 @dataclass(frozen=True)
 class Afterwards:
     """
-    Reads back; `fetch`, `resolve` and `get` are the neighbours', bound to the store.
+    Reads back; `fetch`, `resolve`, `get` and `waiting` are the neighbours', bound to the store.
 
     What was touched is of several streams more often than not: `beside` reads the further ones at the same time.
     """
@@ -27,6 +27,7 @@ class Afterwards:
     resolve: Callable[[str, str], list[Target]]
     get: Callable[[str, str], bytes | None]
     beside: Executor
+    waiting: Callable[[str, str, str], int | None] = lambda *_: None
 
     def complete(self, result: Result, done: Done, kinds: Callable[[str, str], str | None]) -> bool:
         """
@@ -76,7 +77,7 @@ class Afterwards:
         return effect
 
     def _place(self, result: Result) -> dict[str, Any] | None:
-        """Say where the people who take over find the ticket."""
+        """Say where the people who take over find the ticket, and how many others wait in their queue."""
         made = next((effect.id for effect in result.effects if effect.id and effect.id.startswith("tkt_")), None)
         on = result.target.id if result.target is not None and result.target.kind == "ticket" else made
         body = self.get("ticket", on) if on is not None else None
@@ -86,4 +87,7 @@ class Afterwards:
         result.target = On(kind="ticket", id=on)
         group = ticket.get("group_ref")
         queue = group.get("remote_id") if isinstance(group, dict) else group
-        return {"ticket": on, "number": ticket.get("number"), "url": ticket.get("url"), "queue": queue}
+        where = next((str(one["connection"]) for one in ticket.get("connections") or ()), None)
+        ahead = self.waiting(where, str(queue), on) if where is not None and queue is not None else None
+        found = {name: ticket.get(name) for name in ("number", "url")}
+        return {"ticket": on, **found, "queue": queue, "waiting": ahead}

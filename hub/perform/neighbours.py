@@ -16,6 +16,10 @@ def _nothing(store: Store, kind: str, filters: Mapping[str, str], limit: int, cu
     return b'{"data": [], "next_cursor": null}'
 
 
+def _not_counted(store: Store, connection: str, queue: str, *, but: str | None = None) -> int | None:
+    return None
+
+
 def _only_operator(principal: str) -> Principal:
     if principal != OPERATOR.id:
         raise Refused("who asked for this is not known here", code="asker_gone")
@@ -33,8 +37,8 @@ class Neighbours:
     """
     What this room asks of the rooms beside it, which it must not import: `reads` and `sync`.
 
-    `app` hands them over: `reads.resolve_target`, `reads.find_customer`, `reads.get`, `sync.fetch`, `reads.list_`.
-    `who` gives the principal of an id as it may act now; it raises Refused where its key is no longer good.
+    `app` hands them over: `reads.resolve_target`, `reads.find_customer`, `reads.get`, `sync.fetch`, `reads.list_`,
+    `reads.waiting`. `who` gives the principal of an id as it may act now; it raises Refused where its key is no longer good.
     """
 
     resolve_target: Callable[[Store, str, str], list[Target]]
@@ -43,3 +47,4 @@ class Neighbours:
     fetch: Callable[[Store, Connection, str, list[str]], object]
     list_: Callable[[Store, str, Mapping[str, str], int, str | None], bytes] = _nothing
     who: Callable[[str], Principal] = _only_operator
+    waiting: Callable[..., int | None] = _not_counted

@@ -175,6 +175,9 @@ class Performer:
     def _get(self, kind: str, id: str) -> bytes | None:
         return self.neighbours.get(self.store, kind, id)
 
+    def _waiting(self, connection: str, queue: str, but: str) -> int | None:
+        return self.neighbours.waiting(self.store, connection, queue, but=but)
+
     def _list(self, kind: str, filters: dict[str, str], cursor: str | None) -> bytes:
         return self.neighbours.list_(self.store, kind, filters, 200, cursor)
 
@@ -314,7 +317,7 @@ class Performer:
                 self.ledger.release(run.id, owner=owner)
             raise
         log.info("%s %s: %s", run.id, run.action, result.status)
-        after = Afterwards(self._fetch, self._resolve, self._get, self._readers)
+        after = Afterwards(self._fetch, self._resolve, self._get, self._readers, self._waiting)
         if done and after.complete(result, done, self._kind):
             self.ledger.amend(run.id, result.status, result.as_json())
         return result

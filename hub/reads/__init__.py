@@ -4,5 +4,6 @@ from hub.reads.entities import get
 from hub.reads.finding import find_customer, resolve_target
 from hub.reads.freshness import freshness
 from hub.reads.listing import filters, list_
+from hub.reads.waiting import waiting
 
-__all__ = ["filters", "find_customer", "freshness", "get", "list_", "resolve_target"]
+__all__ = ["filters", "find_customer", "freshness", "get", "list_", "resolve_target", "waiting"]

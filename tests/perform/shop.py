@@ -423,7 +423,9 @@ def opened(folder: Path, tables: dict[str, ConnectionSettings], policy: Policy, 
     url = address.read_text() if address.exists() else f"sqlite:///{folder / 'hub.db'}"
     store = Store.open(url)
     ledger = Ledger.open(ledger_beside(url), audit_key=folder / "audit.key")
-    near = Neighbours(reads.resolve_target, reads.find_customer, reads.get, sync.fetch, reads.list_)
+    near = Neighbours(
+        reads.resolve_target, reads.find_customer, reads.get, sync.fetch, reads.list_, waiting=reads.waiting
+    )
     return Performer(store, ledger, connections, policy, plugins, neighbours=near)
 
 

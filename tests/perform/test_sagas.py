@@ -166,3 +166,16 @@ def test_the_same_ticket_is_a_duplicate_for_as_long_as_was_asked_for(shop):
     with pytest.raises(Conflict) as caught:
         shop.ask("ticket.create", key="k3", dedupe_window_h=4, **TICKET)
     assert caught.value.error_code == "possible_duplicate"
+
+
+@pytest.mark.parametrize("queue", ["billing", None])
+def test_a_handoff_tells_how_many_others_wait_in_the_queue(build, queue):
+    def tweak(sandboxes):
+        lately, long_ago = now(), "2025-01-01T00:00:00Z"
+        rows = [("billing", "o", lately), ("billing", "n", lately), ("billing", "s", lately), ("sales", "o", lately)]
+        for number, (group, state, changed) in enumerate([*rows, ("billing", "o", long_ago)]):
+            more = {"group": group, "state": state, "changed": changed, "customer": "cus-1", "title": "x"}
+            sandboxes["shop"].things["tickets"][f"tic-{number + 20}"] = more
+
+    result = handoff(build(tweak=tweak), queue=queue)
+    assert (result.answer["queue"], result.answer["waiting"]) == (queue, 2 if queue else None)
