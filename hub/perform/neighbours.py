@@ -38,7 +38,8 @@ class Neighbours:
     What this room asks of the rooms beside it, which it must not import: `reads` and `sync`.
 
     `app` hands them over: `reads.resolve_target`, `reads.find_customer`, `reads.get`, `sync.fetch`, `reads.list_`,
-    `reads.waiting`. `who` gives the principal of an id as it may act now; it raises Refused where its key is no longer good.
+    `reads.waiting`. `who` gives the principal of an id as it may act now; it raises Refused where its key is no longer
+    good.
     """
 
     resolve_target: Callable[[Store, str, str], list[Target]]

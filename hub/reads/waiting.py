@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-
 from hub.identity import golden
 from hub.store import Store, clock
 from hub.store.dialect import ANY, array, using
@@ -30,7 +28,7 @@ def waiting(store: Store, connection: str, queue: str, *, but: str | None = None
         rows = tx.execute(_OPEN, (since, array(ids), MOST + 1)).fetchall()
     if len(rows) > MOST:
         return None
-    return sum(one != but and _group(body) == queue for one, body in rows)
+    return len([one for one, body in rows if one != but and _group(body) == queue])
 
 
 def _group(body: bytes) -> str | None:
