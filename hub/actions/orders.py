@@ -1,11 +1,12 @@
 """Verbs about orders."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from hub.actions.declare import Action, Address, On, Reference, Risk, Short, Undo, address_of
+from hub.actions.declare import Action, Address, Items, On, Reference, Risk, Short, Undo, address_of
 
 
 class OrderUpdateShippingAddress(Action):
@@ -33,10 +34,11 @@ class OrderUpdateShippingAddress(Action):
 
 class OrderCancel(Action):
     """
-    Cancel an order, and give back what was paid for it where that is asked for.
+    Cancel an order, or some items of it, and give back what was paid for that where it is asked for.
 
     Several steps, one after the other: first the order, then each payment of it. What was taken is refunded, what is
-    only authorised is released. A payment is left alone unless the order was cancelled.
+    only authorised is released. A payment is left alone unless the order was cancelled. With items only these are
+    cancelled, and only what their lines come to is given back.
     """
 
     name = "order.cancel"
@@ -44,8 +46,10 @@ class OrderCancel(Action):
     risk = Risk.R3
     on = On("order", "order_ref")
     residue = "a cancelled order is not taken up again and money stays given back; place a new order"
+    special = MappingProxyType({"items": "cancel the whole order, or give the items back with payment.refund"})
 
     order_ref: Reference
+    items: Items | None = Field(None, description="only these, where a system can; what has shipped stays")
     reason: Short
     refund: bool = Field(False, description="give back what was paid, and release what is only authorised")
     restock: bool | None = Field(
@@ -53,7 +57,7 @@ class OrderCancel(Action):
     )
 
     def changes(self) -> dict[str, dict[str, Any]]:
-        return {"order": {"status": "canceled"}}
+        return {"order": {} if self.items else {"status": "canceled"}}
 
 
 class _Order(Action):

@@ -15,10 +15,11 @@ from hub.actions import (
 )
 from hub.connections import Connection
 from hub.connector import Target
-from hub.errors import Conflict, MappingError, Unsupported
+from hub.errors import Conflict, Invalid, MappingError, Unsupported
 from hub.perform import facts
 from hub.perform.choosing import Choice, Chosen, Notes
 from hub.perform.history import History
+from hub.perform.refunding import Refunds
 from hub.perform.steps import part_of
 from hub.perform.words import Planned, words_for
 from hub.records import RefundReason
@@ -35,6 +36,7 @@ class Composer:
     choice: Choice
     fresh: Fresh
     history: History
+    refunds: Refunds
 
     def parts(self, action: Action, chosen: Chosen, notes: Notes) -> list[Planned]:
         """Give the further steps of a plan, in order; what is left out is noted. Raises what forbids the whole."""
@@ -74,6 +76,10 @@ class Composer:
     def _money_back(self, action: OrderCancel, order: Target, notes: Notes) -> list[Planned]:
         """Plan a refund for what was taken for an order, and a release of what is only authorised."""
         payments = list(self.history.payments(order))
+        if action.items and sum(payment.get("status") == "succeeded" for payment in payments) > 1:
+            names = ", ".join(payment["id"] for payment in payments)
+            text = f"{action.name}: the order has several payments ({names}); cancel without refund, then refund one"
+            raise Invalid(text, code="ambiguous_target", field_path="input.refund", next_actions=["payment.refund"])
         if not action.refund:
             if any(payment.get("status") == "succeeded" for payment in payments):
                 notes.warnings.append("what was paid is not given back: refund is false")
@@ -81,12 +87,12 @@ class Composer:
         if not payments and order.data.get("payment_status") in _PAID:
             text = "order.cancel: the order is paid, but no payment of it is known here; cancel it without refund"
             raise Conflict(text, code="payment_not_known", field_path="input.refund", next_actions=["agent.handoff"])
-        steps = [step for payment in payments for step in self._back(action, payment["id"], notes)]
+        steps = [step for payment in payments for step in self._back(action, order, payment["id"], notes)]
         if not steps:
             notes.warnings.append("nothing was paid for the order, or nothing of it is left to give back")
         return steps
 
-    def _back(self, action: OrderCancel, payment: str, notes: Notes) -> Iterator[Planned]:
+    def _back(self, action: OrderCancel, order: Target, payment: str, notes: Notes) -> Iterator[Planned]:
         for stored in self.choice.resolve(payment, "payment"):
             connection = self.choice.connections.open(stored.connection)
             target = self.fresh(PaymentVoidAuthorization(payment_ref=payment), connection, stored)
@@ -101,7 +107,12 @@ class Composer:
                 left = facts.refundable(data)
                 if left is not None and left.amount == 0:
                     continue
+                part = self.refunds.of_items(part, order) if part.items else part
                 part = facts.completed(part, data)
+            if action.items and isinstance(part, PaymentVoidAuthorization):
+                text = f"payment {payment} is only authorised; capture less of it"
+                notes.skip(connection.name, part.name, text)
+                continue
             if connection.can(part.name) is None:
                 if isinstance(part, PaymentRefund):
                     raise self.choice.cannot(part, [connection.name])
@@ -138,7 +149,7 @@ def _way_back(action: OrderCancel, payment: str, status: str | None) -> Action |
         return PaymentVoidAuthorization(payment_ref=payment)
     if status == "succeeded":
         reason = RefundReason.requested_by_customer
-        return PaymentRefund(payment_ref=payment, reason=reason, note=action.reason)
+        return PaymentRefund(payment_ref=payment, items=action.items, reason=reason, note=action.reason)
     return None
 
 

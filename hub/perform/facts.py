@@ -21,6 +21,7 @@ from hub.actions import (
 )
 from hub.errors import Conflict, Invalid, Refused, Unsupported
 from hub.money import Money
+from hub.perform import lines
 
 _SUBSCRIPTION: tuple[type[Action], ...] = (
     SubscriptionCancel,
@@ -51,7 +52,7 @@ def completed(action: Action, data: Mapping[str, Any]) -> Action:
     if isinstance(action, OrderUpdateShippingAddress):
         _not_shipped(data)
     if isinstance(action, OrderCancel):
-        _still_open(action, data)
+        return _still_open(action, data)
     if isinstance(action, PaymentVoidAuthorization) and data.get("status") != "authorized":
         text = f"{action.name}: the payment is {data.get('status') or 'unknown'}; only an authorised one is released"
         raise Conflict(text, code="payment_not_authorized", reason=str(data.get("status")))
@@ -151,11 +152,18 @@ def _not_shipped(data: Mapping[str, Any]) -> None:
         raise Conflict(text, code="order_not_changeable", reason=str(data["status"]))
 
 
-def _still_open(action: Action, data: Mapping[str, Any]) -> None:
-    """Refuse what is over; whether one that was shipped may be cancelled is for the policy to say."""
+def _still_open(action: OrderCancel, data: Mapping[str, Any]) -> OrderCancel:
+    """Refuse what is over; whether an order that was shipped may be cancelled is for the policy to say."""
     state = data.get("status")
     if state in ("canceled", "completed"):
         raise Conflict(f"{action.name}: the order is {state}", code="order_not_changeable", reason=str(state))
+    if not action.items:
+        return action
+    chosen = lines.taken(action.name, action.items, data, lines.shipped, word="shipped")
+    if lines.whole(chosen, data):
+        text = f"{action.name}: input.items: that is all of the order; leave items out to cancel it"
+        raise Invalid(text, field_path="input.items")
+    return action.model_copy(update={"items": [one.item for one in chosen]})
 
 
 def _not_ended(action: Action, data: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
-from hub.actions import Action, Risk
+from hub.actions import Action, OrderCancel, Risk
 from hub.config import did_you_mean, plain
 from hub.errors import Invalid, NotFound
 from hub.perform.envelope import Request
@@ -126,10 +126,13 @@ def intent_of(action: Action, targets: list[str], amount: Any) -> str:
     """
     Hash what a run would do, whatever its key.
 
-    Money is the same when target and amount are; other actions when target and input are.
+    Money is the same when target and amount are, items of an order that are cancelled when they are; other actions
+    when target and input are.
     """
     same: Any = amount
-    if action.risk not in (Risk.R3, Risk.R4):
+    if isinstance(action, OrderCancel) and action.items:
+        same = [amount, [item.model_dump() for item in action.items]]
+    elif action.risk not in (Risk.R3, Risk.R4):
         same = action.model_dump(mode="json", by_alias=True, exclude={"dedupe_window_h"})
     return hashlib.sha256(_sorted([action.name, sorted(targets), same])).hexdigest()
 

@@ -1,6 +1,6 @@
 """Which lines of an order are meant, how many of each are left, and what they come to: reckoning on a stored order."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -10,7 +10,7 @@ from hub.errors import Conflict, Invalid
 from hub.money import Money
 
 Line = Mapping[str, Any]
-Before = Mapping[str, int]
+Gone = Callable[[Line], int]
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,12 @@ class Taken:
         return Item(line=key_of(self.line), sku=self.line.get("sku"), quantity=self.quantity)
 
 
-def taken(name: str, items: Sequence[Item], order: Mapping[str, Any], before: Before) -> list[Taken]:
+def taken(
+    name: str, items: Sequence[Item], order: Mapping[str, Any], gone: Gone, *, word: str = "refunded"
+) -> list[Taken]:
     """
-    Find the lines that are meant, and see that so many of each are left; `before` counts what was taken, by line.
+    Find the lines that are meant, and see that so many of each are left; `gone` counts what no longer is, `word` says
+    what became of it.
 
     Raises Invalid for a line that is not there, not the only one, named twice, or asked for more than is left of it.
     """
@@ -42,7 +45,7 @@ def taken(name: str, items: Sequence[Item], order: Mapping[str, Any], before: Be
         line = _meant(name, item, lines, path)
         if key_of(line) in {key_of(other.line) for other in found}:
             raise Invalid(f"{name}: {path}: this line is named before", code="ambiguous_item", field_path=path)
-        found.append(_left(name, item, line, before, path))
+        found.append(_left(name, item, line, (gone(line), word), path))
     return found
 
 
@@ -104,16 +107,32 @@ def _meant(name: str, item: Item, lines: Sequence[Line], path: str) -> Line:
     return fits[0]
 
 
-def _left(name: str, item: Item, line: Line, before: Before, path: str) -> Taken:
+def refunded(line: Line) -> int:
+    """Say how many of a line the order's system knows as given back."""
+    return _whole(line.get("quantity_refunded")) or 0
+
+
+def shipped(line: Line) -> int:
+    """Say how many of a line are on their way, or were given back."""
+    return max(_whole(line.get("quantity_shipped")) or 0, refunded(line))
+
+
+def whole(chosen: Sequence[Taken], order: Mapping[str, Any]) -> bool:
+    """Say whether nothing of an order is left beside what is taken."""
+    taken_ = {key_of(one.line): one.quantity for one in chosen}
+    return all(_whole(line.get("quantity")) == taken_.get(key_of(line), 0) for line in order.get("lines") or ())
+
+
+def _left(name: str, item: Item, line: Line, known: tuple[int, str], path: str) -> Taken:
     ordered = _whole(line.get("quantity"))
     if ordered is None:
         text = f"{name}: {path}: how many of line {key_of(line)} were ordered is no whole number; name an amount"
         raise Conflict(text, code="lines_not_known", field_path=path)
-    gone = max(_whole(line.get("quantity_refunded")) or 0, before.get(str(key_of(line)), 0))
+    gone, word = known
     left = ordered - gone
     asked = left if item.quantity is None else item.quantity
     if asked > left or left <= 0:
-        text = f"{name}: {path}: {asked} of line {key_of(line)} asked for; {ordered} ordered, {gone} refunded already"
+        text = f"{name}: {path}: {asked} of line {key_of(line)} asked for; {ordered} ordered, {gone} {word} already"
         raise Invalid(text, code="quantity_exceeds", field_path=f"{path}.quantity")
     return Taken(line, asked, gone)
 

@@ -84,7 +84,7 @@ class Planner:
             facts.same_version(action, data, request.expected_version)
             action = facts.completed(action, data)
         steps = self._steps(action, chosen, request, notes)
-        steps += Composer(self.choice, self._fresh, self.judge.history).parts(action, chosen, notes)
+        steps += Composer(self.choice, self._fresh, self.judge.history, self.refunds).parts(action, chosen, notes)
         steps += self.refunds.told(action)
         self._may_do_parts(action, steps, principal)
         verdict = self.judge.verdict(action, steps, request, principal)

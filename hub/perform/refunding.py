@@ -39,9 +39,9 @@ class Refunds:
             action = action.model_copy(update={"payment_ref": self._one_payment(action, order), "order_ref": None})
         return self._reckoned(action, order, notes) if action.items else action
 
-    def items(self, action: PaymentRefund, order: dict[str, Any], notes: Notes | None = None) -> PaymentRefund:
-        """Put into a refund the items as the order's lines have them, and what they come to."""
-        return self._reckoned(action, order, notes)
+    def of_items(self, action: PaymentRefund, order: Target) -> PaymentRefund:
+        """Put into a refund what the items of an order come to, by its lines as they are now."""
+        return self._reckoned(action, {**order.data, "id": order.id}, None)
 
     def told(self, action: Action) -> Iterator[Planned]:
         """Plan the note on the ticket that is named; where it fails, the refund stays done."""
@@ -82,7 +82,12 @@ class Refunds:
     def _reckoned(self, action: PaymentRefund, order: dict[str, Any], notes: Notes | None) -> PaymentRefund:
         if not order or not action.items:
             return action  # a payment that is not there is told where it is looked for
-        chosen = lines.taken(action.name, action.items, order, self._before(order["id"]))
+        before = self._before(order["id"])
+
+        def gone(line: lines.Line) -> int:
+            return max(lines.refunded(line), before[str(lines.key_of(line))])
+
+        chosen = lines.taken(action.name, action.items, order, gone)
         worth = lines.worth(action.name, chosen, order)
         given = action.amount.money() if action.amount else worth
         if given != worth:

@@ -3,10 +3,13 @@
 import pytest
 
 from hub.access import Principal
-from hub.errors import Conflict, Refused
+from hub.actions import OrderCancel
+from hub.connector import Effect, Outcome, act
+from hub.errors import Conflict, Invalid, Refused, Unsupported
 from hub.ledger import freeze, unfreeze
 from hub.policy import parse_policy
-from tests.perform.shop import CANCELLING
+from tests.perform.shop import CANCELLING, ShopConnector
+from tests.perform.test_refund_items import ROWS, WITH_LINES
 
 BOT = Principal("key_bot", "bot", ("act:*",))
 
@@ -222,3 +225,52 @@ def test_frozen_money_stops_the_refund_of_an_order_that_was_cancelled(bought):
     assert [entry.path for entry in shop.sandbox.ledger] == ["/orders/ord-1"]
     unfreeze(shop.ledger.database, shop.ledger.audit, by="lead")
     assert shop.performer.advance(asked.run_id).status == "succeeded"
+
+
+def test_items_are_refused_where_no_system_can_cancel_a_part(bought):
+    shop = bought()
+    with pytest.raises(Unsupported, match=r"shop cannot do items; no connection can; cancel the whole order") as caught:
+        cancel(shop, items=[{"sku": "LAMP"}])
+    assert (caught.value.field_path, shop.sandbox.ledger) == ("input.items", [])
+
+
+class Partial(ShopConnector):
+    """A shop that can cancel a part of an order."""
+
+    @act(OrderCancel, idempotency="set", takes=("items",))
+    def cancel(self, action, call):
+        key = call.target.remote_id
+        self.http("PATCH", f"/orders/{key}", json={"canceled": call.input["items"]})
+        return Outcome([Effect("orders", key, "update", after={"items": call.input["items"]})], [("orders", key)])
+
+
+def part_of(bought, items, **more):
+    shop = bought(options={"mapping": WITH_LINES}, **{"ord1": {"rows": ROWS, "total": 4500}, **more})
+    shop.connections.open("shop").connector.__class__ = Partial
+    return shop, cancel(shop, items=items)
+
+
+def test_a_part_is_cancelled_and_only_its_lines_are_given_back(bought):
+    shop, result = part_of(bought, [{"sku": "LAMP", "quantity": 2}])
+    assert (result.status, result.money.amount) == ("succeeded", 667)
+    wanted = [{"line": "L1", "sku": "LAMP", "quantity": 2}]
+    assert (things(shop, "orders", "ord-1")["canceled"], things(shop, "orders", "ord-1")["state"]) == (wanted, "open")
+
+
+def test_what_was_given_back_before_is_not_given_back_again_with_a_part(bought):
+    with pytest.raises(Invalid) as caught:
+        part_of(bought, [{"line": "L3"}], pay1={"refunded": 2500})
+    assert caught.value.error_code == "amount_exceeds_refundable"
+
+
+def test_an_authorised_payment_is_not_released_for_a_part(bought):
+    shop, result = part_of(bought, [{"line": "L3"}], pay1={"state": "held"})
+    assert (result.status, len(result.effects), result.money) == ("succeeded", 1, None)
+    assert "capture less" in result.skipped[0].reason
+    assert things(shop, "payments", "pay-1")["state"] == "held"
+
+
+def test_which_of_several_payments_a_part_was_paid_with_is_not_guessed(bought):
+    with pytest.raises(Invalid, match="several payments") as caught:
+        part_of(bought, [{"line": "L3"}], pay2={"order": "ord-1"})
+    assert caught.value.field_path == "input.refund"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from hub.access import OPERATOR
 from hub.app import App
+from hub.errors import HubError, Invalid, Unsupported
 from hub.perform import Request, Result
 from hub.sandbox import Order, Payment, World
 from hub.sync import sync_connection
@@ -124,3 +126,81 @@ def test_the_erp_keeps_no_address_for_bills(house: House) -> None:
     billed = house.ask("customer.update_address", customer_ref=customer, kind="billing", address=HOME)
     assert (billed.status, {e.connection for e in billed.effects}) == ("succeeded", {"stripe"})
     assert [(one.connection, one.action) for one in billed.skipped] == [("erp", "customer.update_address")]
+
+
+def with_lines(house: House) -> tuple[Order, Payment]:
+    """Choose an order of several lines that has not shipped, with its payment."""
+    for payment in house.erp.world.payments:
+        order = payment.order
+        fits = order.status == "open" and not order.shipped and "stripe" in order.person.systems
+        several = len(order.lines) > 1 and sum(line.quantity for line in order.lines) > 2
+        untouched = payment.status == "succeeded" and not payment.refunds and payment.dispute is None
+        if fits and several and untouched:
+            return order, payment
+    raise AssertionError("the world has no such order")
+
+
+def test_one_line_of_an_order_is_cancelled_and_only_that_is_refunded(house: House) -> None:
+    order, payment = with_lines(house)
+    line = order.lines[1]
+    items = [{"line": "2"}]
+    given = {"order_ref": reference(order), "reason": "one too many", "refund": True, "items": items}
+    result = house.ask("order.cancel", **given)
+    assert (result.status, [(e.connection, e.object) for e in result.effects]) == (
+        "succeeded", [("erp", "cancel_requests"), ("stripe", "refund")],
+    )  # fmt: skip
+    assert result.money is not None
+    assert result.money.amount == line.total_minor < payment.amount_minor
+    asked = json.loads(house.row("cancel_requests", "order_no", order.number)["items"])
+    assert asked == [{"line": f"{700_000 + order.n}-2", "sku": line.sku, "quantity": line.quantity}]
+    assert house.row("orders", "order_no", order.number)["status"] == "OPEN"
+    found = house.ask("order.get", order_ref=reference(order)).answer["orders"][0]
+    assert (found["status"], float(found["lines"][1]["quantity"])) == ("open", 0)
+    assert found["total"]["amount"] == order.total_minor - line.total_minor
+    again = house.ask("order.cancel", **given)
+    assert (again.replayed, len(house.stripe.effects("refund"))) == (True, 1)
+
+
+@pytest.mark.parametrize(
+    ("items", "code", "path"),
+    [
+        ([{"sku": "NOWHERE"}], "unknown_item", "input.items.0"),
+        ([{"line": "1", "quantity": 99}], "quantity_exceeds", "input.items.0.quantity"),
+        ("all", "invalid", "input.items"),
+    ],
+)
+def test_items_that_cannot_be_cancelled_are_refused(house: House, items: Any, code: str, path: str) -> None:
+    order, _ = with_lines(house)
+    items = [{"line": str(n)} for n, _ in enumerate(order.lines, 1)] if items == "all" else items
+    with pytest.raises(Invalid) as caught:
+        house.ask("order.cancel", order_ref=reference(order), reason="x", items=items)
+    assert (caught.value.error_code, caught.value.field_path) == (code, path)
+    assert house.erp.effects() == []
+
+
+def test_what_has_shipped_is_not_cancelled(house: House) -> None:
+    order, _ = house.paid(shipped=True)
+    with pytest.raises(Invalid, match="shipped already"):
+        house.ask("order.cancel", order_ref=reference(order), reason="x", items=[{"line": "1", "quantity": 1}])
+
+
+def test_a_verb_that_does_not_write_the_items_refuses_them(house: House) -> None:
+    connection = house.app.connections.open("erp")
+    verb = connection.mapping.actions["order.cancel"]
+    without = {name: value for name, value in verb.set.items() if name != "items"}
+    connection.mapping.actions["order.cancel"] = replace(verb, set=without)  # type: ignore[index]
+    order, _ = with_lines(house)
+    with pytest.raises(Unsupported, match=r"erp cannot do items; no connection can"):
+        house.ask("order.cancel", order_ref=reference(order), reason="x", items=[{"line": "1"}])
+    connection.mapping.actions["order.cancel"] = verb  # type: ignore[index]
+
+
+def test_two_items_one_after_the_other_are_no_duplicates_and_the_same_twice_is_one(house: House) -> None:
+    order, _ = with_lines(house)
+    given = {"order_ref": reference(order), "reason": "x"}
+    first, second = ([{"line": line, "quantity": 1}] for line in ("1", "2"))
+    assert house.ask("order.cancel", "k1", items=first, **given).status == "succeeded"
+    assert house.ask("order.cancel", "k2", items=second, **given).status == "succeeded"
+    with pytest.raises(HubError):
+        house.ask("order.cancel", "k3", items=second, **given)
+    assert len(house.erp.effects("cancel items")) == 2

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sqlite3
 import threading
 import time
@@ -177,6 +178,8 @@ def cancel(database: sqlite3.Connection, row: Mapping[str, Any], now: str) -> Bo
         return "UNKNOWN_ORDER", "", {}
     if order["status"] == "CANCELED":
         return "ALREADY_CANCELED", "", {}
+    if row["items"]:
+        return _cancel_items(database, order, json.loads(row["items"]), now)
     if order["ship_status"] != "NONE":
         return "ALREADY_SHIPPED", "", {}
     values = (now, row["order_no"])
@@ -184,6 +187,31 @@ def cancel(database: sqlite3.Connection, row: Mapping[str, Any], now: str) -> Bo
         "UPDATE orders SET status = 'CANCELED', ship_status = 'CANCELED', changed = ? WHERE order_no = ?", values
     )
     return None, f"cancel {row['order_no']}", {"order_no": row["order_no"], "restock": row["restock"]}
+
+
+def _cancel_items(database: sqlite3.Connection, order: sqlite3.Row, items: list[dict[str, Any]], now: str) -> Booking:
+    """Take so many of some lines out of an order, as long as they have not shipped; its total is less by them."""
+    less = Decimal(0)
+    for item in items:
+        place = (order["order_id"], int(str(item["line"]).rpartition("-")[2]))
+        line = database.execute("SELECT * FROM order_lines WHERE order_id = ? AND line_no = ?", place).fetchone()
+        ordered, shipped = (int(line[name]) for name in ("qty", "qty_shipped")) if line else (0, 0)
+        left = ordered - int(item["quantity"])
+        if line is None or left < shipped:
+            return "LINE_NOT_OPEN", "", {}
+        total = Decimal(str(line["line_total"]))
+        kept = (total * left / ordered).quantize(Decimal(1).scaleb(-digits(order["currency"])))
+        less += total - kept
+        database.execute(
+            "UPDATE order_lines SET qty = ?, line_total = ? WHERE order_id = ? AND line_no = ?",
+            (left, str(kept), *place),
+        )
+    totals = [str(Decimal(str(order[name])) - less) for name in ("net_total", "gross_total")]
+    database.execute(
+        "UPDATE orders SET net_total = ?, gross_total = ?, changed = ? WHERE order_id = ?",
+        (*totals, now, order["order_id"]),
+    )
+    return None, f"cancel items of {order['order_no']}", {"order_no": order["order_no"], "lines": len(items)}
 
 
 def contact(database: sqlite3.Connection, row: Mapping[str, Any], now: str) -> Booking:

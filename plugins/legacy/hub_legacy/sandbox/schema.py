@@ -39,6 +39,7 @@ CREATE TABLE change_requests (
   booked TIMESTAMP);
 CREATE TABLE cancel_requests (
   request_id VARCHAR(100) PRIMARY KEY, order_no VARCHAR(20) NOT NULL, reason VARCHAR(255), restock SMALLINT,
+  items VARCHAR(4000),
   status VARCHAR(10) NOT NULL DEFAULT 'NEW', reason_code VARCHAR(40), booked TIMESTAMP);
 CREATE TABLE customer_requests (
   request_id VARCHAR(100) PRIMARY KEY, customer_no VARCHAR(20) NOT NULL, email VARCHAR(200), street VARCHAR(120),
