@@ -96,6 +96,15 @@ class TicketNote(Action):
         return {"message": {"body_text": self.body, "visibility": "internal"}}
 
 
+RESOLUTION = "how it was settled: in the system's own field where there is one, else in a note for staff"
+
+
+def _resolved(resolution: str | None, note: str | None) -> str | None:
+    """Say in one note how a ticket was settled and what else there is to say."""
+    said = [*([f"Resolution: {resolution}"] if resolution else []), *([note] if note else [])]
+    return "\n\n".join(said) or None
+
+
 SettableStatus = Literal["open", "pending", "on_hold", "solved", "closed"]
 
 
@@ -108,12 +117,21 @@ class TicketSetStatus(Action):
     on = On("ticket", "ticket_ref")
     reversal = "ticket.set_status"
     residue = "a ticket that was new becomes open; one that is closed for good stays closed"
+    special = MappingProxyType(dict.fromkeys(("resolution", "note"), "ticket.note says it in a note"))
 
     ticket_ref: Reference
     status: SettableStatus
+    resolution: Text | None = Field(None, description=RESOLUTION)
+    note: Text | None = Field(None, description="why, for staff only, in the same update")
+
+    def told(self) -> "TicketSetStatus":
+        """Give the same with the resolution in the note."""
+        return self.model_copy(update={"resolution": None, "note": _resolved(self.resolution, self.note)})
 
     def changes(self) -> dict[str, dict[str, Any]]:
-        return {"ticket": {"status": self.status}}
+        resolution = {"resolution": self.resolution} if self.resolution is not None else {}
+        message = {"message": {"body_text": self.note, "visibility": "internal"}} if self.note is not None else {}
+        return {"ticket": {"status": self.status, **resolution}, **message}
 
     def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:
         was = before.get("status")
@@ -122,6 +140,8 @@ class TicketSetStatus(Action):
         if self.status == "closed":
             return "closed may be final; open a new ticket"
         again, residue = ("open", "the ticket was new") if was == "new" else (was, None)
+        if self.note is not None or self.resolution is not None:
+            residue = "; ".join(filter(None, (residue, "what was noted stays")))
         if again not in get_args(SettableStatus):
             return f"{again} is no status that can be set"
         return Undo("ticket.set_status", {"ticket_ref": target, "status": again}, residue)
@@ -151,6 +171,16 @@ class TicketSolve(_Move):
     title = "Solve a ticket"
     residue = "a ticket that was new becomes open; a note stays"
     to = "solved"
+
+    resolution: Text | None = Field(None, description=RESOLUTION)
+
+    def told(self) -> "TicketSolve":
+        """Give the same with the resolution in the note."""
+        return self.model_copy(update={"resolution": None, "note": _resolved(self.resolution, self.note)})
+
+    def parts(self, target: str) -> tuple[Action, ...]:
+        move, *note = super().parts(target)
+        return (move.model_copy(update={"resolution": self.resolution}), *note)
 
 
 class TicketReopen(_Move):

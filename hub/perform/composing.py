@@ -12,6 +12,8 @@ from hub.actions import (
     OrderUpdateShippingAddress,
     PaymentRefund,
     PaymentVoidAuthorization,
+    TicketSetStatus,
+    TicketSolve,
 )
 from hub.connections import Connection
 from hub.connector import Target
@@ -53,6 +55,8 @@ class Composer:
         self, action: Action, connection: Connection, target: Target | None, notes: Notes
     ) -> Iterator[Planned]:
         """Plan the steps of an action that is made of others; what a system cannot do is left out and told."""
+        if isinstance(action, TicketSolve) and "resolution" not in connection.takes(TicketSetStatus.name):
+            action = action.told()
         makes = isinstance(action, AgentHandoff) and action.customer_ref is not None
         begun = False
         for part in action.parts(target.id if target else ""):

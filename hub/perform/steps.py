@@ -30,7 +30,7 @@ def step_of(
         input=given,
         expected_version=version,
         context=words.context,
-        changes=list(_changes(action, connection.name, target, words.left_out)),
+        changes=list(_changes(words.said or action, connection.name, target, words.left_out)),
     )
 
 

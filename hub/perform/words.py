@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from hub.actions import CATALOGUE, Action
+from hub.actions import CATALOGUE, Action, TicketSetStatus
 from hub.connections import Connection
 from hub.connector import Call, Target, Verb
 from hub.errors import MappingError, Unsupported
@@ -21,13 +21,14 @@ class Words:
     """
     What goes to the vendor: `fields` of the main kind, `parts` per kind, or the `context` of a legacy verb.
 
-    `left_out` names the fields that cannot be written there.
+    `left_out` names the fields that cannot be written there, `said` is the action where it was put otherwise for that.
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     context: dict[str, Any] | None = None
     left_out: tuple[str, ...] = ()
+    said: Action | None = None
 
 
 class Part(msgspec.Struct, kw_only=True):
@@ -113,6 +114,7 @@ def words_for(connection: Connection, action: Action, target: Target | None, *, 
         return Words(context=context)
     parts: dict[str, Mapping[str, Any]] = {}
     left_out: list[str] = []
+    action = _as_told_there(connection, action, target)
     for kind, values in action.changes().items():
         table = _table(connection, kind, target)
         values = {name: value for name, value in values.items() if not _only_a_remark(connection, table, name)}
@@ -129,7 +131,18 @@ def words_for(connection: Connection, action: Action, target: Target | None, *, 
         if kind == "message":
             _must_say_visibility(connection, table, values)
     main = next(iter(parts), None)
-    return Words(parts[main] if main else {}, parts, left_out=tuple(left_out))
+    return Words(parts[main] if main else {}, parts, left_out=tuple(left_out), said=action)
+
+
+def _as_told_there(connection: Connection, action: Action, target: Target | None) -> Action:
+    """Say in the note how a ticket was settled, where a system has no field for that."""
+    if not isinstance(action, TicketSetStatus) or action.resolution is None or target is None:
+        return action
+    try:
+        connection.mapping.write(target.table, {"resolution": action.resolution})
+    except Unsupported:
+        return action.told()
+    return action
 
 
 def call_for(connection: Connection, action: Action, step: Planned, *, run_id: str, key: str) -> Call:

@@ -155,7 +155,6 @@ class SalesforceConnector(Connector):
     @act(CustomerUpdate, idempotency="set")
     @act(CustomerUpdateAddress, idempotency="set")
     @act(CustomerChangeEmail, idempotency="set")
-    @act(TicketSetStatus, idempotency="set")
     @act(OrderUpdateShippingAddress, idempotency="set")
     def update(self, action: Action, call: Call) -> Outcome:
         """Set fields of the target's own record to the given values."""
@@ -166,10 +165,23 @@ class SalesforceConnector(Connector):
     @find(CustomerUpdate)
     @find(CustomerUpdateAddress)
     @find(CustomerChangeEmail)
-    @find(TicketSetStatus)
     @find(OrderUpdateShippingAddress)
     def find_update(self, action: Action, call: Call) -> Found | Absent | CannotTell:
         """Say whether the record has the values; setting them again does no harm."""
+        return records.find_update(self.org, call)
+
+    @act(TicketSetStatus, idempotency="set", takes=("resolution", "note"))
+    def set_status(self, action: Action, call: Call) -> Outcome:
+        """Set the status, and comment on it for staff where that is asked for, all or nothing."""
+        if "message" in call.parts:
+            return cases.comment(self.org, call, public=False)
+        return records.update(self.org, call)
+
+    @find(TicketSetStatus)
+    def find_set_status(self, action: Action, call: Call) -> Found | Absent | CannotTell:
+        """Say whether the case has the status; with a note, whether the one note with this text is there, too."""
+        if "message" in call.parts:
+            return cases.find_comment(self.org, call, public=False)
         return records.find_update(self.org, call)
 
     @act(TicketCreate, idempotency="upsert")

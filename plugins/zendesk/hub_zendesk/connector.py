@@ -187,8 +187,11 @@ class ZendeskConnector(Connector):
         files = action.attachments
         return writes.comment(self.client, call, public=False, force_close=self._force_close, files=files)
 
-    @act(TicketSetStatus, idempotency="set")
+    @act(TicketSetStatus, idempotency="set", takes=("resolution", "note"))
     def set_status(self, action: Action, call: Call) -> Outcome:
+        """Set the status; what is to be noted goes in the same update, under the same marker."""
+        if "message" in call.parts:
+            return writes.comment(self.client, call, public=False, force_close=self._force_close)
         return writes.set_fields(self.client, call, force_close=self._force_close)
 
     @act(TicketAssign, idempotency="set")
