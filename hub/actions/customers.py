@@ -18,8 +18,30 @@ EMAIL_KEPT = timedelta(days=14)
 """How long a changed e-mail may be taken back: until then the old one is kept for it."""
 
 
+class Hints(BaseModel):
+    """What else is known of a customer who is looked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Short | None = Field(None, description="all its words are in the customer's name")
+    postal_code: Short | None = None
+    email: Short | None = None
+    phone: Short | None = None
+    order_number: Short | None = None
+    ticket_id: Short | None = None
+    external_ref: Short | None = None
+
+    @property
+    def given(self) -> dict[str, str]:
+        return {name: value for name, value in self if value is not None}
+
+
 class CustomerLookup(Action):
-    """Find the one customer that an e-mail, phone, order number, ticket or external id belongs to."""
+    """
+    Find the one customer that an e-mail, phone, order number, ticket or external id belongs to.
+
+    Where several fit, hints choose: if all of them fit exactly one, that one is the answer, else it stays at several.
+    """
 
     name = "customer.lookup"
     title = "Look up a customer"
@@ -31,10 +53,16 @@ class CustomerLookup(Action):
     order_number: Short | None = None
     ticket_id: Short | None = None
     external_ref: Short | None = None
+    hints: Hints | None = Field(None, description="further values that are known, to choose among several")
+
+    @property
+    def by(self) -> dict[str, str]:
+        """The one value to look by, under its name."""
+        return {name: value for name, value in self if value is not None and name != "hints"}
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "CustomerLookup":
-        if len(self.model_fields_set & {k for k, v in self if v is not None}) != 1:
+        if len(self.by) != 1:
             raise ValueError("give exactly one of email, phone, order_number, ticket_id, external_ref")
         return self
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from hub.actions.declare import Action, Amount, Items, On, Reference, Risk, Short, Undo
 from hub.money import Money
@@ -70,7 +70,7 @@ class PaymentVoidAuthorization(Action):
 
 
 class CreditGrant(Action):
-    """Grant a customer credit on the next invoice."""
+    """Grant a customer credit on the next invoice, for good or until a day where a system keeps one."""
 
     name = "credit.grant"
     title = "Grant credit"
@@ -78,10 +78,12 @@ class CreditGrant(Action):
     on = On("customer", "customer_ref")
     reversal = "credit.take_back"
     residue = "what was used of it meanwhile is owed"
+    special = MappingProxyType({"expires": "leave it out: the credit stays until it is used"})
 
     customer_ref: Reference
     amount: Amount
     reason: Short
+    expires: AwareDatetime | None = Field(None, description="until when it can be used, where a system keeps that")
     connection: Short | None = Field(None, description="where to grant it; needed only when several systems could")
 
     def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:

@@ -1,11 +1,13 @@
 """What must be true, read fresh, before money moves or an order changes: pure checks on a mapped record."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from hub.actions import (
     Action,
     Amount,
+    CreditGrant,
     CustomerChangeEmail,
     CustomerUpdateAddress,
     OrderCancel,
@@ -49,6 +51,8 @@ def completed(action: Action, data: Mapping[str, Any]) -> Action:
     """Fill in what the input left open, and refuse what the facts forbid. Raises Invalid, Conflict, Refused."""
     if isinstance(action, PaymentRefund):
         return _refund(action, data)
+    if isinstance(action, CreditGrant) and action.expires is not None and action.expires <= datetime.now(UTC):
+        raise Invalid(f"{action.name}: input.expires: expected a time to come", field_path="input.expires")
     if isinstance(action, OrderUpdateShippingAddress):
         _not_shipped(data)
     if isinstance(action, OrderCancel):

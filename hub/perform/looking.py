@@ -1,5 +1,6 @@
 """Answer the actions that only read: from what is stored, and where nothing is, from the systems themselves."""
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,16 +36,32 @@ class Looking:
             return answers.read(type(action), {"match": _match(found), "orders": found})
         if not isinstance(action, CustomerLookup):
             raise Unsupported(f"{action.name}: nothing here can answer it")
-        ((name, value),) = [(name, value) for name, value in action if value is not None]
-        asked = {name.removesuffix("_id"): value}
+        asked = {name.removesuffix("_id"): value for name, value in action.by.items()}
         ids, warnings = self.find_customer(**asked), list[str]()
         if not ids:
             warnings = self._ask_systems(action, principal)
             ids = self.find_customer(**asked)
-        found = self._revealed("customer", ids, action)
+        found = self._revealed("customer", self._chosen(ids, action), action)
         result = answers.read(type(action), {"match": _match(found), "customers": found})
         result.warnings += warnings
         return result
+
+    def _chosen(self, ids: list[str], action: CustomerLookup) -> list[str]:
+        """Let hints choose among several customers; unless exactly one fits them all, it stays at all of them."""
+        if len(ids) < 2 or action.hints is None or not action.hints.given:
+            return ids
+        fits = [one for one in ids if all(self._fits(one, *hint) for hint in action.hints.given.items())]
+        return fits if len(fits) == 1 else ids
+
+    def _fits(self, customer: str, name: str, value: str) -> bool:
+        if name not in ("name", "postal_code"):
+            return customer in self.find_customer(**{name.removesuffix("_id"): value})
+        body = msgspec.json.decode(self.get("customer", customer) or b"{}")
+        if name == "name":
+            words = set(_plain(value).split())
+            return bool(words) and words <= set(_plain(body.get("display_name") or "").split())
+        kept = (body.get("default_address"), body.get("shipping_address"))
+        return _code(value) in {_code(one["postal_code"]) for one in kept if one and one.get("postal_code")}
 
     def _ask_systems(self, action: CustomerLookup, principal: Principal) -> list[str]:
         """Let every system that can look for the customer, and store what it finds; give what went wrong."""
@@ -66,7 +83,7 @@ class Looking:
         method = connection.connector.method("act", action.name)
         if method is None or connection.can(action.name) is None:
             return
-        call = Call("lookup", "lookup", input=action.model_dump(mode="json", exclude_none=True))
+        call = Call("lookup", "lookup", input=dict(action.by))
         with wall(f"{connection.name}: {action.name}"), connection.call():
             outcome: Outcome = method(action, call)
             streams: dict[str, list[str]] = {}
@@ -85,6 +102,16 @@ class Looking:
     def _revealed(self, kind: str, ids: Sequence[str], action: Action) -> list[dict[str, Any]]:
         bodies = (self.get(kind, found) for found in ids)
         return [_shown(msgspec.json.decode(body), action.reveals) for body in bodies if body is not None]
+
+
+def _plain(text: str) -> str:
+    """Give a name without case, accents and punctuation."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
+    return "".join(c if c.isalnum() else " " for c in bare)
+
+
+def _code(text: str) -> str:
+    return "".join(text.split()).replace("-", "").casefold()
 
 
 def _match(found: Sequence[Any]) -> str:

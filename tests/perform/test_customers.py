@@ -222,3 +222,66 @@ def test_an_email_of_somebody_else_is_refused(known):
 def test_an_email_is_nobodys_to_change_by_default(known):
     shop = known(policy=parse_policy({}, "policy.toml"))
     assert (rename(shop).status, shop.sandbox.ledger) == ("denied", [])
+
+
+@pytest.fixture
+def shared_mailbox(build):
+    """Build a shop where three customers have one e-mail address."""
+
+    def tweak(sandboxes):
+        things = sandboxes["shop"].things
+        for number, (name, code) in enumerate((("Zoë Müller", "53111"), ("Max Müller", "53 112"), ("Ida Roe", None))):
+            home = {"street": "Alte Str. 1", "city": "Bonn", "zip": code, "country": "DE"}
+            things["customers"][f"cus-{number + 5}"] = {"name": name, "mail": "family@mail.example.com", "home": home}
+        things["orders"]["ord-1"] |= {"customer": "cus-6", "state": "open"}
+
+    return build(policy=ALLOWED, tweak=tweak)
+
+
+def names(shop, **hints):
+    given = {"hints": hints} if hints else {}
+    found = shop.ask("customer.lookup", email="family@mail.example.com", **given).answer
+    return found["match"], sorted(one["display_name"] for one in found["customers"])
+
+
+ALL = ("several", ["Ida Roe", "Max Müller", "Zoë Müller"])
+
+
+@pytest.mark.parametrize(
+    ("hints", "wanted"),
+    [
+        ({"name": "zoe muller"}, ("one", ["Zoë Müller"])),
+        ({"name": "Müller", "postal_code": "53112"}, ("one", ["Max Müller"])),
+        ({"order_number": "ord-1"}, ("one", ["Max Müller"])),
+        ({"name": "Müller"}, ALL),
+        ({"name": "Nobody"}, ALL),
+        ({"name": "Ida", "postal_code": "53111"}, ALL),
+        ({"name": "-"}, ALL),
+        ({}, ALL),
+    ],
+)
+def test_hints_choose_one_of_several_or_leave_it_at_all_of_them(shared_mailbox, hints, wanted):
+    assert names(shared_mailbox, **hints) == wanted
+
+
+def test_hints_show_nothing_that_a_lookup_does_not(shared_mailbox):
+    plain = shared_mailbox.ask("customer.lookup", email="family@mail.example.com").answer["customers"]
+    hinted = shared_mailbox.ask("customer.lookup", email="family@mail.example.com", hints={"name": "Zoë"})
+    assert hinted.answer["customers"] == [one for one in plain if one["display_name"] == "Zoë Müller"]
+
+
+def test_hints_say_nothing_of_a_customer_who_is_found_alone(shop):
+    wrong = shop.ask("customer.lookup", email="ada@mail.example.com", hints={"postal_code": "00000"})
+    right = shop.ask("customer.lookup", email="ada@mail.example.com")
+    assert wrong.answer == right.answer
+
+
+@pytest.mark.parametrize("hints", [{"shoe_size": "42"}, {"name": ""}, "Zoë"])
+def test_a_hint_that_cannot_be_is_refused(shop, hints):
+    with pytest.raises(Invalid, match="hints"):
+        shop.ask("customer.lookup", email="ada@mail.example.com", hints=hints)
+
+
+def test_hints_alone_look_nobody_up(shop):
+    with pytest.raises(Invalid, match="exactly one of email"):
+        shop.ask("customer.lookup", hints={"email": "ada@mail.example.com"})

@@ -12,6 +12,7 @@ import pytest
 from hub.access import OPERATOR
 from hub.app import App
 from hub.errors import HubError, Invalid, Unsupported
+from hub.mapping.spec import Expression, VerbSpec
 from hub.perform import Request, Result
 from hub.sandbox import Order, Payment, World
 from hub.sync import sync_connection
@@ -204,3 +205,24 @@ def test_two_items_one_after_the_other_are_no_duplicates_and_the_same_twice_is_o
     with pytest.raises(HubError):
         house.ask("order.cancel", "k3", items=second, **given)
     assert len(house.erp.effects("cancel items")) == 2
+
+
+def test_credit_that_ends_is_for_systems_that_keep_its_end(house: House) -> None:
+    person = next(p for p in house.erp.world.known_to("legacy") if "stripe" in p.systems)
+    customer = house.ask("customer.lookup", external_ref=person.number).answer["customers"][0]["id"]
+    given = {"customer_ref": customer, "amount": "5.00 EUR", "reason": "late", "expires": "2099-12-31T00:00:00Z"}
+    with pytest.raises(Unsupported, match=r"stripe cannot do expires; no connection can; leave it out"):
+        house.ask("credit.grant", **given)
+    parts = {"request_id": "run.key", "customer_no": "customer.remote_id", "region": "amount.major", "zip": "expires"}
+    said = {name: Expression(text, tuple(text.split("."))) for name, text in parts.items()}
+    connection = house.app.connections.open("erp")
+    connection.mapping.actions["credit.grant"] = VerbSpec("credit.grant", "insert", "customer_requests", said)  # type: ignore[index]
+    try:
+        with pytest.raises(Invalid, match="a time to come"):
+            house.ask("credit.grant", **{**given, "expires": "2001-01-01T00:00:00Z"})
+        granted = house.ask("credit.grant", **given)
+        row = house.row("customer_requests", "customer_no", person.number)
+        assert (granted.status, granted.effects[0].connection) == ("succeeded", "erp")
+        assert (row["region"], row["zip"][:10]) == ("5.00", "2099-12-31")
+    finally:
+        del connection.mapping.actions["credit.grant"]  # type: ignore[attr-defined]
