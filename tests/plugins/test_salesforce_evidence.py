@@ -70,6 +70,8 @@ EVIDENCE: dict[str, str] = {
     "composite answer": "recording salesforce-cumulusci (reads); all-or-none writes UNPROVEN",
     "412 on If-Unmodified-Since": "UNPROVEN",
     "Case, CaseComment, Contact and Order writes": "UNPROVEN",
+    "TopicAssignment: child of Case by `EntityId`": "salesforce-describe",
+    "Topic and TopicAssignment: fields, writes, DUPLICATE_VALUE": "UNPROVEN",
     "OAuth token answer and its error": "recording salesforce-restforce (trimmed)",
     "SOAP log-in": "what simple-salesforce 1.12.10 sends and reads; the rest UNPROVEN",
     "client credentials, JWT bearer": "what simple-salesforce 1.12.10 sends and reads; the rest UNPROVEN",

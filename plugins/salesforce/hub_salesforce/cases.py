@@ -59,7 +59,7 @@ def create(org: Org, call: Call) -> Outcome:
             "body": {"ParentId": "@{case.id}", **comment},
         },
     ]
-    answers = _composite(org, parts, "create Case")
+    answers = all_or_none(org, parts, "create Case")
     made = [_made(answer) for answer in answers]
     return _created({"Id": made[0], **case}, {"Id": made[1], **comment})
 
@@ -121,7 +121,7 @@ def _comment_and_change(org: Org, call: Call, body: Mapping[str, Any], change: M
         "referenceId": "comment",
         "body": {"ParentId": case_id, **body},
     }
-    answers = _composite(org, [update, add], "create CaseComment")
+    answers = all_or_none(org, [update, add], "create CaseComment")
     done = _commented(_made(answers[1]), body, case_id)
     return _with_case(done, call, before={name: now.get(name) for name in fields})
 
@@ -230,7 +230,7 @@ def _own_user(org: Org) -> str | None:
     return user if isinstance(user, str) and ID.fullmatch(user) else None
 
 
-def _composite(org: Org, parts: Sequence[Mapping[str, Any]], what: str) -> list[dict[str, Any]]:
+def all_or_none(org: Org, parts: Sequence[Mapping[str, Any]], what: str) -> list[dict[str, Any]]:
     """Send several writes as one that is carried out whole or not at all. Raises what the first failure means."""
     response = org.client.write("POST", "composite", {"allOrNone": True, "compositeRequest": list(parts)}, what)
     answers: list[dict[str, Any]] = response.json()["compositeResponse"]

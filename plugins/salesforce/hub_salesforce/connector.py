@@ -33,12 +33,13 @@ from hub import (
     TicketNote,
     TicketReply,
     TicketSetStatus,
+    TicketTag,
     act,
     fetch,
     find,
     pull,
 )
-from hub_salesforce import cases, people, records
+from hub_salesforce import cases, people, records, topics
 from hub_salesforce.client import Client, valid_id
 from hub_salesforce.config import SalesforceConfig
 from hub_salesforce.pages import Reader
@@ -151,6 +152,16 @@ class SalesforceConnector(Connector):
     def assign(self, action: Action, call: Call) -> Outcome:
         """Give a case to a user or a queue."""
         return records.assign(self.org, call)
+
+    @act(TicketTag, idempotency="set")
+    def tag(self, action: Action, call: Call) -> Outcome:
+        """Add and take away topics of a case."""
+        return topics.tag(self.org, call)
+
+    @find(TicketTag)
+    def find_tag(self, action: Action, call: Call) -> Found | Absent | CannotTell:
+        """Say whether the case has these topics."""
+        return topics.find_tag(self.org, call)
 
     @act(CustomerUpdate, idempotency="set")
     @act(CustomerUpdateAddress, idempotency="set")

@@ -225,6 +225,25 @@ Description string w
 OrderItemNumber string
 CurrencyIsoCode picklist:EUR|GBP|JPY|USD
 {_STAMPS}""",
+    "Topic": """
+Id id
+Name string cr
+Description textarea w
+TalkingAbout int
+CreatedDate datetime
+CreatedById ref:User:CreatedBy
+SystemModstamp datetime
+""",
+    "TopicAssignment": """
+Id id
+TopicId ref:Topic:Topic:TopicAssignments cr
+EntityId ref:Case:Entity:TopicAssignments cr
+EntityType string
+IsDeleted boolean
+CreatedDate datetime
+CreatedById ref:User:CreatedBy
+SystemModstamp datetime
+""",
 }
 PERSON = {
     "Account": f"""

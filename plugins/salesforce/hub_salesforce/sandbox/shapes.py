@@ -8,6 +8,7 @@ from hub_salesforce.sandbox.fields import FIELDS, PERSON
 PREFIX = {
     "Organization": "00D", "Profile": "00e", "Group": "00G", "Product2": "01t", "User": "005", "Account": "001",
     "Contact": "003", "Case": "500", "CaseComment": "00a", "EmailMessage": "02s", "Order": "801", "OrderItem": "802",
+    "Topic": "0TO", "TopicAssignment": "0TA",
 }  # fmt: skip
 _SOAP = {
     "id": "tns:ID", "reference": "tns:ID", "boolean": "xsd:boolean", "datetime": "xsd:dateTime", "date": "xsd:date",

@@ -15,6 +15,7 @@ from hub_salesforce.sandbox.soql import Refusal, Row
 
 _SOBJECT = re.compile(r"/services/data/v[0-9.]+/sobjects/(?P<name>\w+)/?(?P<rest>[^?]*)")
 _STORE_LIMIT = {"CommentBody": 4000}
+_ONE_OF_A_KIND = {"Topic": ("Name",), "TopicAssignment": ("TopicId", "EntityId")}
 Answer = tuple[int, Any]
 
 
@@ -53,8 +54,8 @@ class Writer:
         answers: list[dict[str, Any]] = []
         made: dict[str, Any] = {}
         for part in asked["compositeRequest"]:
-            body = _filled(part.get("body") or {}, made)
             try:
+                body = _filled(part.get("body") or {}, made)
                 status, told = self.send(part["method"], part["url"], body, part.get("httpHeaders") or {})
             except Refusal as refused:
                 status, told = refused.status, refused.body
@@ -76,6 +77,7 @@ class Writer:
         if lacking:
             names = ", ".join(lacking)
             raise Refusal("REQUIRED_FIELD_MISSING", f"Required fields are missing: [{names}]", fields=tuple(lacking))
+        self._new(shape, body)
         number, at = 10_000_000 + sum(len(rows) for rows in self.rows.values()), stamp(self.now())
         row: Row = {c.name: False if c.type == "boolean" else None for c in shape.columns.values()}
         stamps = dict.fromkeys(("CreatedDate", "LastModifiedDate", "SystemModstamp"), at)
@@ -85,6 +87,16 @@ class Writer:
         self.rows[shape.name][row["Id"]] = _derived(shape.name, row, at)
         self.effect(f"create {shape.name} {row['Id']}{_visible(shape.name, row)}", sobject=shape.name, id=row["Id"])
         return row
+
+    def _new(self, shape: Shape, body: Mapping[str, Any]) -> None:
+        """Refuse a second topic of a name (case does not matter), and a second assignment of one to a record."""
+        columns = _ONE_OF_A_KIND.get(shape.name)
+        if columns is None:
+            return
+        wanted = [str(body.get(name)).casefold() for name in columns]
+        for row in self.rows[shape.name].values():
+            if [str(row[name]).casefold() for name in columns] == wanted and not row.get("IsDeleted"):
+                raise Refusal("DUPLICATE_VALUE", f"duplicate value found: {', '.join(columns)}", fields=columns)
 
     def update(self, shape: Shape, row: Row, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         """Set columns of a row. Refuses where it changed since If-Unmodified-Since."""
