@@ -1,7 +1,6 @@
 """Verbs about subscriptions."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -54,8 +53,6 @@ class SubscriptionCancel(Action):
     def _day(self) -> "SubscriptionCancel":
         if (self.when == "date") != (self.at is not None):
             raise ValueError("give at with when = date, and only then")
-        if self.at is not None and self.at <= datetime.now(UTC):
-            raise ValueError("at: expected a time to come")
         return self
 
     def undo(self, target: str | None, before: Mapping[str, Any], made: str | None) -> Undo | str | None:

@@ -246,7 +246,11 @@ class App:
         return {"data": lines, "next_cursor": lines[-1]["run_id"] if len(found) > limit else None}
 
     def describe_actions(self) -> list[dict[str, Any]]:
-        """List the actions with input schema and risk, and the connections that can do each."""
+        """
+        List the actions with input schema and risk, and the connections that can do each.
+
+        `special` names the inputs that only some systems heed, each with the connections that do.
+        """
         able = [connection for name in self.connections.names() if (connection := self._opened(name))]
         return [
             {
@@ -257,6 +261,10 @@ class App:
                 "on": action.on.kind if action.on else None,
                 "reversal": action.reversal,
                 "connections": [connection.name for connection in able if connection.can(action.needs or action.name)],
+                "special": {
+                    name: [connection.name for connection in able if name in connection.takes(action.name)]
+                    for name in action.special
+                },
                 "input": action.model_json_schema(),
             }
             for action in self.plugins.actions.values()

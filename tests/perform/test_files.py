@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from hub.actions import TicketReply
+from hub.actions.declare import FILES_BYTES
+from hub.api.guard import MAX_BODY
 from hub.connector import Effect, Outcome, act
 from hub.errors import Invalid, Unsupported
 from tests.perform.shop import ShopConnector
@@ -68,3 +70,7 @@ def test_a_system_that_takes_files_gets_their_bytes_and_the_journal_has_them_onc
     assert (result.status, got) == ("succeeded", [(b"the bill", told)])
     (step,) = shop.ledger.get(result.run_id).steps
     assert FILE["content"] not in msgspec.json.encode(msgspec.json.decode(step.call)).decode()
+
+
+def test_the_most_that_files_may_hold_fits_into_one_request():
+    assert len(base64.b64encode(bytes(FILES_BYTES))) + 4 * 32_000 // 4 < MAX_BODY

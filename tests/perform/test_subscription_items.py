@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub.actions import SubscriptionChangePlan, SubscriptionChangeQuantity
+from hub.actions import SubscriptionCancel, SubscriptionChangePlan, SubscriptionChangeQuantity
 from hub.errors import Invalid
 from hub.perform import facts
 
@@ -63,3 +63,11 @@ def test_a_change_is_undone_on_the_same_item_from_the_same_time():
 
 def test_what_is_known_of_no_item_is_not_undone():
     assert isinstance(change(item="si_2").undo("sub_x", {}, None), str)
+
+
+def test_a_day_that_is_past_is_refused_when_it_is_asked_for_but_can_be_read_back_from_the_journal():
+    given = {"subscription_ref": "x/y/z", "when": "date", "at": "2001-01-01T00:00:00Z", "reason": "moving"}
+    action = SubscriptionCancel.model_validate(given)
+    with pytest.raises(Invalid, match="a time to come") as caught:
+        facts.completed(action, {"status": "active"})
+    assert caught.value.field_path == "input.at"

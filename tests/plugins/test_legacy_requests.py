@@ -226,3 +226,10 @@ def test_credit_that_ends_is_for_systems_that_keep_its_end(house: House) -> None
         assert (row["region"], row["zip"][:10]) == ("5.00", "2099-12-31")
     finally:
         del connection.mapping.actions["credit.grant"]  # type: ignore[attr-defined]
+
+
+def test_the_list_of_actions_tells_who_heeds_which_special_input(house: House) -> None:
+    special = {line["name"]: line["special"] for line in house.app.describe_actions()}
+    assert special["order.cancel"] == {"items": ["erp"]}
+    assert special["subscription.change_plan"] == {"item": ["stripe"], "effective": ["stripe"]}
+    assert (special["payment.refund"], special["order.get"]) == ({"destination": []}, {})

@@ -136,10 +136,8 @@ def test_credit_is_granted_once_and_found_again(case):
     assert isinstance(case.connector.find_credit(grant(currency=currency), made), Found)
 
 
-@pytest.mark.parametrize(
-    "given", [{"when": "date"}, {"at": "2099-01-01T00:00:00Z"}, {"when": "date", "at": "2001-01-01T00:00:00Z"}]
-)
-def test_a_day_belongs_to_the_date_and_to_the_future(given):
+@pytest.mark.parametrize("given", [{"when": "date"}, {"at": "2099-01-01T00:00:00Z"}])
+def test_a_day_belongs_to_the_date(given):
     with pytest.raises(ValueError, match="at"):
         SubscriptionCancel.model_validate({"subscription_ref": "sub_x", "reason": "x", **given})
 
