@@ -27,12 +27,6 @@ ROWS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
-def databases(request):
-    """SQLite alone: what differs between the stores is tested where the journal is."""
-    return request.getfixturevalue(f"{request.param}_databases")
-
-
 @pytest.fixture
 def sold(bought):
     """Build a shop whose ord-1 has three lines."""
