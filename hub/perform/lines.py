@@ -23,7 +23,8 @@ class Taken:
 
     @property
     def item(self) -> Item:
-        return Item(line=key_of(self.line), sku=self.line.get("sku"), quantity=self.quantity)
+        sku = str(self.line.get("sku") or "").strip()[:255]
+        return Item(line=key_of(self.line), sku=sku or None, quantity=self.quantity)
 
 
 def taken(
@@ -87,16 +88,15 @@ def counted(items: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, int]]:
 
 def key_of(line: Line) -> str | None:
     """Give what a line is named by: its id, else its number."""
-    key = line.get("remote_id") or line.get("line_no")
-    return None if key is None else str(key)
+    return str(line.get("remote_id") or line.get("line_no") or "").strip() or None
 
 
 def _meant(name: str, item: Item, lines: Sequence[Line], path: str) -> Line:
     fits = lines
     if item.line is not None:
-        fits = [one for one in fits if item.line in (str(one.get("remote_id")), str(one.get("line_no")))]
+        fits = [one for one in fits if item.line in (key_of(one), str(one.get("line_no")).strip())]
     if item.sku is not None:
-        fits = [one for one in fits if one.get("sku") == item.sku]
+        fits = [one for one in fits if str(one.get("sku") or "").strip() == item.sku]
     if not fits:
         there = ", ".join(f"{key_of(one)} ({one.get('sku') or 'no sku'})" for one in lines[:20])
         text = f"{name}: {path}: the order has no such line; it has {there}"

@@ -202,3 +202,14 @@ def test_nothing_is_refunded_where_the_ticket_cannot_be_told(sold, ticket, who, 
     with pytest.raises(error, match=r"ticket"):
         back(shop, {"line": "L3"}, ticket_ref=ticket, who=who)
     assert shop.sandbox.ledger == []
+
+
+def test_what_a_system_pads_with_blanks_is_found_and_counted(sold):
+    rows = [
+        {"id": "L1 ", "no": "1", "sku": "LAMP  ", "qty": 2, "sum": 1000},
+        {"id": "L2", "sku": " ", "qty": 1, "sum": 5},
+    ]
+    shop = sold(rows=rows, total=1005)
+    assert back(shop, {"sku": "LAMP", "quantity": 1}, {"line": "L2"}).money.amount == 505
+    with pytest.raises(Invalid, match="2 ordered, 1 refunded already"):
+        back(shop, {"line": "L1", "quantity": 2}, key="k2")
