@@ -14,7 +14,7 @@ from hub.ledger.questions import Approval, ApprovalState, Question
 from hub.ledger.rows import CLOSED, OPEN, Run, RunState, Step, StepState, new_run_id, now, stamp
 from hub.ledger.sealing import Head
 from hub.ledger.verifying import Problem, Verdict, verify
-from hub.ledger.wishes import DUPLICATE_WINDOW_S, Move, NewRun, NewStep
+from hub.ledger.wishes import DUPLICATE_WINDOW_S, Move, NewRun, NewStep, Reckoned
 
 __all__ = [
     "CLOSED",
@@ -34,6 +34,7 @@ __all__ = [
     "NewStep",
     "Problem",
     "Question",
+    "Reckoned",
     "Run",
     "RunState",
     "Step",

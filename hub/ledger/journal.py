@@ -186,14 +186,10 @@ class Ledger:
         with self.database.read() as tx:
             return sum(row[0] in wanted for row in tx.execute(sql, (action, since)))
 
-    def plans(self, action: str, targets: Iterable[str]) -> list[bytes]:
-        """Give the plans of an action's runs on these targets that did something, or may have."""
-        sql = (
-            "SELECT target_id, plan FROM run WHERE action = ? AND target_id = ? AND mode = 'execute'"
-            " AND state IN ('running', 'succeeded', 'unknown', 'needs_attention')"
-        )
+    def plans(self, action: str, targets: Iterable[str]) -> list[tuple[str, bytes]]:
+        """Give (id, plan) of an action's runs on these targets that did something, or may have."""
         with self.database.read() as tx:
-            return [row[1] for one in targets for row in tx.execute(sql, (action, one))]
+            return bounds.plans_of(tx, action, targets)
 
     def made(self, action: str, connection: str, *, within_s: float) -> set[str]:
         """Give the vendor's ids of what runs of an action made in a connection lately."""

@@ -17,13 +17,22 @@ class NewStep:
 
 
 @dataclass(frozen=True)
+class Reckoned:
+    """The runs of the same action on these targets that a plan was reckoned with."""
+
+    targets: tuple[str, ...]
+    runs: frozenset[str]
+
+
+@dataclass(frozen=True)
 class NewRun:
     """
     A run to be written before anything is sent.
 
     `intent` names what it would do, to find the same under another key for `window_s`; None where a repeat does no
     harm. `question` is what a person must be asked first. `ceiling_minor` is the money in `currency` that this
-    principal may move in a day; `guarded` runs are refused while money is frozen.
+    principal may move in a day; `guarded` runs are refused while money is frozen. One whose plan was reckoned with
+    what runs did before is refused where another one came after those that it `knows`.
     """
 
     action: str
@@ -46,6 +55,7 @@ class NewRun:
     question: Question | None = None
     ceiling_minor: int | None = None
     guarded: bool = False
+    knows: Reckoned | None = None
     id: str = field(default_factory=new_run_id)
 
 

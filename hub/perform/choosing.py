@@ -9,6 +9,7 @@ from hub.config import did_you_mean
 from hub.connections import Connection, Connections
 from hub.connector import Target
 from hub.errors import ConfigError, HubError, Invalid, MappingError, NotFound, Unsupported
+from hub.ledger import Reckoned
 from hub.perform.envelope import Skipped
 from hub.perform.intake import references
 
@@ -18,10 +19,11 @@ Chosen = Sequence[tuple[Connection, Target | None]]
 
 @dataclass
 class Notes:
-    """What a caller should know of a plan beside what it does."""
+    """What a caller should know of a plan beside what it does; `knows` names the runs it was reckoned with."""
 
     warnings: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    knows: Reckoned | None = None
 
     def skip(self, connection: str, action: str, reason: str) -> None:
         """Note that a system is left as it is, and why."""

@@ -15,6 +15,7 @@ from hub.actions import MADE_LATELY, Action, CustomerArchive, CustomerChangeEmai
 from hub.connections import Connection, Connections, wall
 from hub.connector import Target
 from hub.errors import Conflict, MappingError, Unsupported
+from hub.ledger import Reckoned
 from hub.money import Money
 from hub.perform import facts
 from hub.perform.choosing import Choice, Chosen, Notes, Resolve, unknown
@@ -42,6 +43,7 @@ class Plan:
     changes: tuple[Predicted, ...] = ()
     warnings: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    knows: Reckoned | None = None
 
     @property
     def money(self) -> Money | None:
@@ -97,6 +99,7 @@ class Planner:
             tuple(change for step in steps for change in step.changes),
             tuple(notes.warnings),
             tuple(notes.skipped),
+            notes.knows,
         )
 
     def aim(self, action: Action, principal: Principal, notes: Notes | None = None) -> Chosen:

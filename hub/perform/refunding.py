@@ -11,6 +11,7 @@ from hub.actions import Action, Amount, PaymentRefund, TicketNote
 from hub.connections import Connection
 from hub.connector import Target
 from hub.errors import Conflict, Invalid, NotFound
+from hub.ledger import Reckoned
 from hub.money import Money
 from hub.perform import lines
 from hub.perform.choosing import Choice, Notes
@@ -82,7 +83,7 @@ class Refunds:
     def _reckoned(self, action: PaymentRefund, order: dict[str, Any], notes: Notes | None) -> PaymentRefund:
         if not order or not action.items:
             return action  # a payment that is not there is told where it is looked for
-        before = self._before(order["id"])
+        before = self._before(order["id"], notes)
 
         def gone(line: lines.Line) -> int:
             return max(lines.refunded(line), before[str(lines.key_of(line))])
@@ -99,11 +100,14 @@ class Refunds:
         amount = Amount(amount=worth.amount, currency=worth.currency)
         return action.model_copy(update={"items": [one.item for one in chosen], "amount": amount})
 
-    def _before(self, order: str) -> Counter[str]:
+    def _before(self, order: str, notes: Notes | None) -> Counter[str]:
         """Count what refunds of this hub gave back of each line, or may have."""
         counts: Counter[str] = Counter()
         payments = [payment["id"] for payment in self.history.payments_of(order)]
-        for plan in self.history.ledger.plans(PaymentRefund.name, payments):
+        plans = self.history.ledger.plans(PaymentRefund.name, payments)
+        if notes is not None:
+            notes.knows = Reckoned(tuple(payments), frozenset(run for run, _ in plans))
+        for _, plan in plans:
             for line, quantity in lines.counted(msgspec.json.decode(plan)["action"].get("items") or ()):
                 counts[line] += quantity
         return counts

@@ -86,6 +86,7 @@ def new_run(plan: Plan, request: Request, principal: Principal, connections: Con
         repeat=request.repeat,
         window_s=_window_s(plan.action),
         guarded=plan.action.risk in MONEY,
+        knows=plan.knows,
         ceiling_minor=dict(principal.ceilings).get(plan.money.currency) if plan.money else None,
         steps=steps_of(plan),
         **row_of(plan, request, principal),

@@ -1,5 +1,7 @@
 """A refund of items is what the order's own lines come to, and no line is given back more than once."""
 
+from threading import Barrier, Thread
+
 import pytest
 
 from hub.access import OPERATOR, Principal
@@ -213,3 +215,44 @@ def test_what_a_system_pads_with_blanks_is_found_and_counted(sold):
     assert back(shop, {"sku": "LAMP", "quantity": 1}, {"line": "L2"}).money.amount == 505
     with pytest.raises(Invalid, match="2 ordered, 1 refunded already"):
         back(shop, {"line": "L1", "quantity": 2}, key="k2")
+
+
+def test_of_refunds_of_one_line_at_the_same_moment_one_is_done(sold):
+    """Each asks for another number of the line, so that none is a duplicate; together they are more than there are."""
+    shop, gate, got = (
+        sold(rows=[{"id": "L1", "no": "1", "sku": "LAMP", "qty": 5, "sum": 5000}], total=5000),
+        Barrier(4),
+        [],
+    )
+
+    def ask(quantity):
+        gate.wait()
+        try:
+            got.append(back(shop, {"sku": "LAMP", "quantity": quantity}, key=f"k{quantity}").money.amount)
+        except (Conflict, Invalid):
+            pass
+
+    threads = [Thread(target=ask, args=(quantity,)) for quantity in (2, 3, 4, 5)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert 2000 <= sum(got) <= 5000
+    assert shop.sandbox.things["payments"]["pay-1"]["refunded"] == sum(got)
+
+
+def test_a_refund_that_another_came_before_is_reckoned_anew(sold):
+    """The other one comes between the reckoning and the journal."""
+    shop = sold()
+    plans, calls = shop.ledger.plans, []
+
+    def slow(action, targets):
+        found = plans(action, targets)
+        calls.append(action)
+        if len(calls) == 2:  # the second look of the first refund
+            assert back(shop, {"sku": "LAMP", "quantity": 2}, key="k-other").status == "succeeded"
+        return found
+
+    shop.ledger.plans = slow
+    with pytest.raises(Conflict, match="reckoned anew"):
+        back(shop, {"sku": "LAMP", "quantity": 3}, key="k1")
+    assert shop.effects("refund") == 1
+    assert back(shop, {"sku": "LAMP", "quantity": 1}, key="k1").status == "succeeded"
