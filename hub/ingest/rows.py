@@ -154,6 +154,7 @@ class Changed:
         named = self.new, repeat(source.id), ids, repeat(kind), self.born
         tx.executemany(_NEW_RECORD, list(zip(*self._values(rows, self.new, versions), *named, strict=False)))
         tx.executemany(_NEW_STATE, list(zip(*self._states(rows, versions), self.new, strict=False)))
+        self.work.blocks.pack()
 
     def update(self, rows: Sequence["Row"], stored: Sequence[Known], versions: Versions | None = None) -> None:
         """Write rows that map to something else than is `stored` of them."""

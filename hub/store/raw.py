@@ -28,6 +28,7 @@ class Blocks:
     stream: str | None = None
     pending: list[bytes] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
+    packed: list[bytes] = field(default_factory=list)
     written: int = 0
 
     @classmethod
@@ -45,15 +46,20 @@ class Blocks:
         found = [places[index] for index in indexes]
         return [self.first + at // BLOCK for at in found], [at % BLOCK for at in found]
 
+    def pack(self, *, whole: bool = True) -> None:
+        """Compress what was put, only `whole` blocks of it: rows that are being inserted go on meanwhile."""
+        done, there = len(self.packed) * BLOCK, len(self.pending)
+        for at in range(done, there - there % BLOCK if whole else there, BLOCK):
+            self.packed.append(packed(self.pending[at : at + BLOCK]))
+
     def write(self, tx: Tx) -> None:
         """Compress and insert what was put; `written` says afterwards how much room it takes."""
-        compress = _compressor().compress
+        self.pack(whole=False)
         rows = [
-            (self.first + at // BLOCK, self.source_id, self.stream, len(part), compress(_pack(part)))
-            for at in range(0, len(self.pending), BLOCK)
-            for part in (self.pending[at : at + BLOCK],)
+            (self.first + at, self.source_id, self.stream, min(BLOCK, len(self.pending) - at * BLOCK), data)
+            for at, data in enumerate(self.packed)
         ]
-        self.written = sum(len(row[4]) for row in rows)
+        self.written = sum(map(len, self.packed))
         tx.executemany("INSERT INTO raw (block, source_id, stream, count, data) VALUES (?, ?, ?, ?, ?)", rows)
 
 

@@ -8,6 +8,7 @@ connections of their own and never wait for the writer.
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -23,25 +24,72 @@ _DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sql
 _SYNCHRONOUS = {"hub": "NORMAL", "ledger": "FULL"}
 _SIZES = ("page_size", "page_count", "freelist_count")
 _CACHE_KIB = 8_000
-_CHECKPOINT_PAGES = 4000
-_AT_ONCE = 500
+_CHECKPOINT_PAGES = 16_000
+_AT_ONCE = 1000
 
 
 class Connection(sqlite3.Connection):
-    """A connection that puts many rows into a table by few statements: other threads run while each is at work."""
+    """
+    A connection that puts many rows into a table by few statements, beside the thread that goes on.
+
+    Plain inserts of many rows run in a thread of their own: SQLite is at work without Python's lock then, and what comes
+    next is prepared meanwhile. Every other statement waits for them, and raises what they raised.
+    """
+
+    _beside: ThreadPoolExecutor | None = None
+    _running: "Future[Any] | None" = None
 
     def executemany(self, sql: str, rows: Iterable[Any], /) -> sqlite3.Cursor:
-        """Run a statement for each of these rows; plain inserts of many rows go in by the hundred."""
+        """Run a statement for each of these rows; plain inserts of many rows go in by the thousand."""
         values = rows if isinstance(rows, list) else list(rows)
         columns = len(values[0]) if values else 0
         at_once = min(_AT_ONCE, self.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // max(columns, 1))
         many = inserting(sql, at_once) if len(values) >= at_once > 1 else None
+        self.settle()
         if many is None:
             return super().executemany(sql, values)
         whole = len(values) - len(values) % at_once
-        for at in range(0, whole, at_once):
-            self.execute(many, tuple(chain.from_iterable(values[at : at + at_once])))
-        return super().executemany(sql, values[whole:])
+        lots = [tuple(chain.from_iterable(values[at : at + at_once])) for at in range(0, whole, at_once)]
+        if self._beside is None:
+            self._beside = ThreadPoolExecutor(1, "hub-insert")
+        self._running = self._beside.submit(self._insert, many, lots, sql, values[whole:])
+        return self.cursor()
+
+    def _insert(self, many: str, lots: list[tuple[Any, ...]], single: str, rest: list[Any]) -> None:
+        for lot in lots:
+            super().execute(many, lot)
+        if rest:
+            super().executemany(single, rest)
+
+    def settle(self) -> None:
+        """Wait for the rows that are still on their way into a table. Raises what was wrong with them."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+
+    def execute(self, sql: str, values: Any = (), /) -> sqlite3.Cursor:
+        """Run a statement behind those before it."""
+        if self._running is not None:
+            self.settle()
+        return super().execute(sql, values)
+
+    def commit(self) -> None:
+        """Commit what all statements did."""
+        self.settle()
+        super().commit()
+
+    def rollback(self) -> None:
+        """Take back what all statements did, those that are still at work too."""
+        if self._running is not None:
+            wait([self._running])
+            self._running = None
+        super().rollback()
+
+    def close(self) -> None:
+        """Close the connection, and end its thread."""
+        if self._beside is not None:
+            self._beside.shutdown()
+        super().close()
 
 
 class SqliteFile:
