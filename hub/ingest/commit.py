@@ -247,8 +247,9 @@ def _table(work: PageWork, source: Source, table: "TableRows") -> TableCounts:
     there, lost = standing(table, named)
     absent = {*named, *table.deleted} & lost
     counts = TableCounts(table.kind, table.read + len(named), skipped=table.skipped)
-    known = rows.known(work.tx, source.id, [*(row.remote_id for row in table.rows), *lost])
-    counts.changed = rows.write(work, source, table, there, known)
+    sifted = rows.sift(work, source, rows.newest(there))
+    known = rows.known(work.tx, source.id, [*(row.remote_id for row in sifted.other), *lost])
+    counts.changed = rows.write(work, source, table.promoted, sifted, known)
     left = {*table.untaken, *table.deleted}.difference(named)
     buried = gone.bury(work, source, [known[remote_id] for remote_id in lost if remote_id in known], left)
     if named:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from hub import identity
 from hub.ingest import merged
@@ -14,10 +16,10 @@ from hub.store.dialect import ANY, array
 
 if TYPE_CHECKING:
     from hub.ingest.commit import PageWork
-    from hub.mapping import Row, TableRows
+    from hub.mapping import Row
 
 
-class Known(NamedTuple):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What the store has of a record."""
 
     remote_id: str
@@ -35,6 +37,9 @@ _KNOWN = f"""
 SELECT remote_id, rid, mapped_hash, raw_hash, version, read_at, deleted, block, idx FROM state
 WHERE source_id = ? AND remote_id IN {ANY}
 """  # noqa: S608
+_ALIKE = f"""
+SELECT remote_id, mapped_hash, raw_hash, deleted FROM state WHERE source_id = ? AND remote_id IN {ANY}
+"""  # noqa: S608
 _NEW_RECORD = """
 INSERT INTO record (updated_at, read_at, status, name, email, phone, number, external_ref, customer, parent, url,
     body, rid, source_id, remote_id, kind, entity_id, head)
@@ -48,6 +53,12 @@ _RECORD = """
 UPDATE record SET updated_at = ?, read_at = ?, status = ?, name = ?, email = ?, phone = ?, number = ?, external_ref = ?,
     customer = ?, parent = ?, url = ?, body = ?, deleted_at = NULL WHERE rid = ?
 """
+_FILTERED = f"""
+SELECT rid, updated_at, status, name, email, phone, number, external_ref, customer, parent, url FROM record
+WHERE rid IN {ANY} AND deleted_at IS NULL
+"""  # noqa: S608
+_BODY = "UPDATE record SET read_at = ?, body = ? WHERE rid = ?"
+"""For records whose values that reads filter by stay: SQLite writes every index that an update names anew."""
 _STATE = """
 UPDATE state SET mapped_hash = ?, raw_hash = ?, version = ?, read_at = ?,
     seen = coalesce(max(?, coalesce(seen, 0)), seen), block = ?, idx = ?, deleted = FALSE
@@ -60,13 +71,48 @@ SEEN = f"UPDATE state SET seen = max(?, coalesce(seen, 0)) WHERE source_id = ? A
 
 def known(tx: Tx, source_id: int, remote_ids: Sequence[str]) -> dict[str, Known]:
     """Read what is stored of these records, by remote id."""
-    return {row[0]: row for row in map(Known._make, tx.execute(_KNOWN, (source_id, array(remote_ids))))}
+    if not remote_ids:
+        return {}
+    return {row[0]: Known(*row) for row in tx.execute(_KNOWN, (source_id, array(remote_ids)))}
 
 
-def write(work: "PageWork", source: Source, table: "TableRows", rows: Sequence["Row"], stored: dict[str, Known]) -> int:
-    """Write those of the table's `rows` that are new or changed; give how many mapped forms changed."""
-    sorted_ = _sorted(work, source, newest(rows), stored)
-    changed = Changed(work, source, table.promoted)
+@dataclass
+class Sifted:
+    """
+    The rows of a page by what is stored of their records: nothing, something else, or just the same.
+
+    `met` are the ids of those that are the same.
+    """
+
+    new: list["Row"] = field(default_factory=list)
+    other: list["Row"] = field(default_factory=list)
+    met: list[str] = field(default_factory=list)
+
+
+def sift(work: "PageWork", source: Source, rows: Sequence["Row"]) -> Sifted:
+    """Tell rows that are stored just so from the others; most pages have no others, so that little of each is read."""
+    if not rows:
+        return Sifted()
+    ids = [row.remote_id for row in rows]
+    stored = set(work.tx.execute(_ALIKE, (source.id, array(ids))))
+    if not stored:
+        return Sifted(new=list(rows))
+    hashes = work.raw_hashes
+    others = [row for row in rows if (row.remote_id, row.hash, hashes[row.index], False) not in stored]
+    if not others:
+        return Sifted(met=ids)
+    there, odd = {one[0] for one in stored}, {row.remote_id for row in others}
+    return Sifted(
+        new=[row for row in others if row.remote_id not in there],
+        other=[row for row in others if row.remote_id in there],
+        met=[id for id in ids if id not in odd],
+    )
+
+
+def write(work: "PageWork", source: Source, promoted: Sequence[str], sifted: Sifted, stored: dict[str, Known]) -> int:
+    """Write those rows that are new or changed; `stored` is known of the others. Give how many mapped forms changed."""
+    sorted_ = _sorted(work, source, sifted, stored)
+    changed = Changed(work, source, promoted)
     changed.insert(sorted_.new)
     changed.update(sorted_.changed, [stored[row.remote_id] for row in sorted_.changed])
     changed.keep(sorted_.kept)
@@ -80,25 +126,19 @@ def write(work: "PageWork", source: Source, table: "TableRows", rows: Sequence["
 class _Sorted:
     """The rows of a page by what is to be done with them; `kept` are those of which only the raw record is another."""
 
-    new: list["Row"] = field(default_factory=list)
+    new: list["Row"]
+    met: list[str]
     changed: list["Row"] = field(default_factory=list)
     kept: list["Row"] = field(default_factory=list)
-    met: list[str] = field(default_factory=list)
 
 
-def _sorted(work: "PageWork", source: Source, rows: Sequence["Row"], stored: dict[str, Known]) -> _Sorted:
-    """Compare rows with what is stored."""
-    if not rows or not stored:
-        return _Sorted(new=list(rows))
-    found, hashes, observed = _Sorted(), work.raw_hashes, work.observed
-    for row in rows:
-        old = stored.get(row.remote_id)
-        if old is None:
-            found.new.append(row)
-        elif (
-            _same(row, hashes, old)
-            or _stale(row.updated_at or observed, work.read_ms(row.index), old)
-            or (old.deleted and merged.away(work, source, row, old))
+def _sorted(work: "PageWork", source: Source, sifted: Sifted, stored: dict[str, Known]) -> _Sorted:
+    """Say of the rows that are not as they are stored which of both is newer."""
+    found = _Sorted(sifted.new, sifted.met)
+    for row in sifted.other:
+        old = stored[row.remote_id]
+        if _stale(row.updated_at or work.observed, work.read_ms(row.index), old) or (
+            old.deleted and merged.away(work, source, row, old)
         ):
             found.met.append(row.remote_id)
         elif old.mapped_hash != row.hash or old.deleted:
@@ -116,10 +156,6 @@ def newest(rows: Sequence["Row"]) -> Sequence["Row"]:
         if other is None or (row.updated_at or "") >= (other.updated_at or ""):
             by_id[row.remote_id] = row
     return rows if len(by_id) == len(rows) else list(by_id.values())
-
-
-def _same(row: "Row", hashes: list[bytes], old: Known) -> bool:
-    return old.mapped_hash == row.hash and old.raw_hash == hashes[row.index] and not old.deleted
 
 
 def _stale(version: str | None, read_at: int, old: Known) -> bool:
@@ -165,7 +201,7 @@ class Changed:
         versions = versions or self._versions(rows)
         if kind.linked:
             self.work.changes.touched(kind.name).former |= identity.values_of(tx, kind.name, self.updated)
-        tx.executemany(_RECORD, list(zip(*self._values(rows, self.updated, versions), self.updated, strict=False)))
+        self._write_records(list(zip(*self._values(rows, self.updated, versions), self.updated, strict=False)))
         tx.executemany(_STATE, list(zip(*self._states(rows, versions), strict=False)))
 
     def keep(self, rows: Sequence["Row"], versions: Versions | None = None) -> None:
@@ -173,6 +209,19 @@ class Changed:
         if rows:
             states = self._states(rows, versions or self._versions(rows))
             self.work.tx.executemany(_STATE, list(zip(*states, strict=False)))
+
+    def _write_records(self, lines: list[tuple[Any, ...]]) -> None:
+        tx = self.work.tx
+        stored = {row[0]: row[1:] for row in tx.execute(_FILTERED, (array(self.updated),))}
+        bodies, whole = [], []
+        for line in lines:
+            at, read_at, *filtered, body, rid = line
+            if stored.get(rid) == (at, *filtered):
+                bodies.append((read_at, body, rid))
+            else:
+                whole.append(line)
+        tx.executemany(_BODY, bodies)
+        tx.executemany(_RECORD, whole)
 
     def _values(self, rows: Sequence["Row"], rids: list[int], versions: Versions) -> tuple[Column, ...]:
         values, read_at = Values(self.promoted, rows), self.work.read_times(rows)

@@ -14,7 +14,7 @@ from hub.errors import Unsupported
 from hub.mapping import never, words
 from hub.mapping.loading import Resolve, Source, load, revision
 from hub.mapping.loop import compile_table, promoted
-from hub.mapping.pages import Broken, Reader, raws_of
+from hub.mapping.pages import Broken, Reader, parts_of
 from hub.mapping.parsing import Allowed, parse_document
 from hub.mapping.paths import Path, dotted
 from hub.mapping.reads import inner_of, paths_of
@@ -90,7 +90,7 @@ class StreamMap:
         found = {table.name: self._rows(table, records) for table in self.tables}
         self._broken(records, found)
         skipped = self._skipped(len(records), found)
-        return MappedPage(len(records), found, skipped, lambda: raws_of(page, self.name))
+        return MappedPage(len(records), found, skipped, lambda: parts_of(page, self.name))
 
     def _rows(self, table: Table, records: list[Any]) -> TableRows:
         read, rows, deleted, deleted_at, untaken, untaken_at, untaken_index, rejects = self.run[table.name](records)

@@ -8,7 +8,7 @@ import msgspec
 
 from hub.connector import Page
 from hub.mapping.converters import json_text
-from hub.mapping.pages import mend, raws_of
+from hub.mapping.pages import mend, parts_of
 from hub.mapping.paths import All, Name, Path, Pick, Step, dotted
 from hub.mapping.spec import Table
 from hub.mapping.words import Place
@@ -24,7 +24,7 @@ Steps = tuple[Step, ...]
 def page(found: Page, stream: str, paths: Sequence[Path]) -> Page:
     """Give a page without what is at these paths."""
     steps = [path.steps for path in paths]
-    return replace(found, body=None, records=[cut(raw, steps) for raw in raws_of(found, stream)])
+    return replace(found, body=None, records=[cut(bytes(raw), steps) for raw in parts_of(found, stream)])
 
 
 def cut(raw: bytes, paths: Sequence[Steps]) -> bytes:

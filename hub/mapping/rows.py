@@ -1,6 +1,6 @@
 """What mapping a page gives: rows ready to store, tombstones, what no table took, and rejects."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -78,20 +78,27 @@ class MappedPage:
     read: int
     tables: dict[str, TableRows]
     skipped: int
-    split: Callable[[], list[bytes]]
+    split: Callable[[], Sequence[bytes | msgspec.Raw]]
+    _parts: Sequence[bytes | msgspec.Raw] | None = None
     _raws: list[bytes] | None = None
 
     def raws(self) -> list[bytes]:
         """Split the page into its raw records, each as the bytes it came in."""
         if self._raws is None:
-            self._raws = self.split()
+            self._raws = [bytes(part) for part in self.parts()]
         return self._raws
+
+    def parts(self) -> Sequence[bytes | msgspec.Raw]:
+        """Find the raw records in the page; nothing is copied."""
+        if self._parts is None:
+            self._parts = self.split()
+        return self._parts
 
     @cached_property
     def raw_hashes(self) -> list[bytes]:
         """Hash the raw records: by this it is told whether one is another than before. Empty if no table needs it."""
         needed = any(table.rows or table.rejects for table in self.tables.values())
-        return list(map(xxhash.xxh3_128_digest, self.raws())) if needed else []
+        return list(map(xxhash.xxh3_128_digest, self.parts())) if needed else []
 
 
 @dataclass

@@ -32,8 +32,8 @@ class Connection(sqlite3.Connection):
     """
     A connection that puts many rows into a table by few statements, beside the thread that goes on.
 
-    Plain inserts of many rows run in a thread of their own: SQLite is at work without Python's lock then, and what comes
-    next is prepared meanwhile. Every other statement waits for them, and raises what they raised.
+    Plain inserts of many rows run in a thread of their own: SQLite is at work without Python's lock then, and what
+    comes next is prepared meanwhile. Every other statement waits for them, and raises what they raised.
     """
 
     _beside: ThreadPoolExecutor | None = None

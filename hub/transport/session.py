@@ -21,7 +21,6 @@ READS = frozenset({"GET", "HEAD", "OPTIONS"})
 RETRY_STATUS = frozenset({429, 500, 502, 503, 504})
 SHOWN_HEADERS = frozenset({"content-type", "idempotency-key", "stripe-version", "if-match", "if-unmodified-since"})
 _BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-_PIECE = 1 << 24
 
 
 class _Adapter(HTTPAdapter):
@@ -202,7 +201,7 @@ def _load(response: requests.Response) -> None:
 
     `response.content` would do the same in pieces of 10 kB, and cost three times as much for a page of an export.
     """
-    response._content = b"".join(response.iter_content(_PIECE))
+    response._content = b"".join(response.iter_content(None))
     response._content_consumed = True  # type: ignore[attr-defined]
 
 

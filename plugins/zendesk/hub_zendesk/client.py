@@ -113,6 +113,9 @@ class Client:
     def __init__(self, config: ZendeskConfig, transport: requests.Session) -> None:
         self.config = config
         self.session = transport
+        from zenpy import Zenpy
+
+        self._sdk_class = Zenpy
         self._lock = threading.Lock()
         self._sdk: Zenpy | None = None
 
@@ -120,7 +123,7 @@ class Client:
     def sdk(self) -> "Zenpy":
         with self._lock:
             if self._sdk is None:
-                self._sdk = _sign_in(self.config, self.session)
+                self._sdk = _sign_in(self._sdk_class, self.config, self.session)
             return self._sdk
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> bytes:
@@ -175,15 +178,13 @@ class Client:
         return answer
 
 
-def _sign_in(config: ZendeskConfig, session: requests.Session) -> "Zenpy":
-    from zenpy import Zenpy
-
+def _sign_in(sdk: "type[Zenpy]", config: ZendeskConfig, session: requests.Session) -> "Zenpy":
     secret = config.token or config.oauth_token
     assert secret is not None
     how = {"email": config.email, "token": secret.get_secret_value()}
     if config.oauth_token is not None:
         how = {"oauth_token": config.oauth_token.get_secret_value()}
-    return Zenpy(subdomain=config.subdomain, session=session, disable_cache=True, **how)
+    return sdk(subdomain=config.subdomain, session=session, disable_cache=True, **how)
 
 
 def _following(tail: Tail, query: Mapping[str, Any]) -> dict[str, Any] | None:
