@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +16,7 @@ from alembic.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
+from sqlalchemy.exc import SAWarning
 
 from hub.errors import ConfigError, HubError, Temporary
 from hub.store import Database, Source, Sources, Store, clock, cursors, migrate, raw, sqlite, syncs
@@ -55,7 +57,10 @@ def test_migrations_make_exactly_the_declared_tables(tmp_path: Path, branch: Any
     engine = create_engine(url(tmp_path))
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, metadata) == []
+        with warnings.catch_warnings():  # SQLAlchemy cannot read an index on an expression; the next test does
+            warnings.filterwarnings("ignore", "Skipped unsupported reflection", SAWarning)
+            warnings.filterwarnings("ignore", "autogenerate skipping metadata-specified expression-based index")
+            assert compare_metadata(context, metadata) == []
     engine.dispose()
 
 

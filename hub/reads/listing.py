@@ -16,7 +16,7 @@ from hub.reads.entities import render, stored
 from hub.reads.finding import entity_of
 from hub.records import KINDS
 from hub.store import Sources, Store, Tx, clock
-from hub.store.dialect import ANY, array, using
+from hub.store.dialect import ANY, LOT, LOT_BITS, array, using
 
 LIMIT = 200
 _encode = msgspec.json.Encoder().encode
@@ -106,8 +106,11 @@ def _query(tx: Tx, sources: Sources, kind: str, wanted: Mapping[str, str]) -> Qu
             inner = f"SELECT 1 FROM record AS other WHERE other.entity_id = record.entity_id AND source_id IN {ANY}"  # noqa: S608
             query.where(f"EXISTS ({inner})", array(ids))
         else:
-            column = "customer" if name == "customer" else "parent"
-            query.among(column, f"IN {ANY}", array(keys_of(tx, sources, name, value)), kind)
+            keys = array(keys_of(tx, sources, name, value))
+            if name == "customer":
+                query.among("customer", f"IN {ANY} AND {LOT} IN {ANY}", keys, array(lots(tx)), kind)
+            else:
+                query.among("parent", f"IN {ANY}", keys, kind)
     return query
 
 
@@ -123,6 +126,12 @@ def keys_of(tx: Tx, sources: Sources, kind: str, reference: str) -> list[str]:
         named = zip(("email", "phone", "number", "external_ref"), values, strict=True)
         keys += [entity_key(kind, by, value) for by, value in named if value]
     return keys
+
+
+def lots(tx: Tx) -> range:
+    """Give the lots that the index by customer is in."""
+    (last,) = tx.execute("SELECT coalesce(max(rid), 0) FROM record").fetchone()
+    return range((last >> LOT_BITS) + 1)
 
 
 def _keyset(query: Query, cursor: str | None) -> None:

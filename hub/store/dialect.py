@@ -20,6 +20,15 @@ ANY = "(SELECT value FROM json_each(?))"
 EACH = "json_each(?)"
 """The same list, of texts, as rows with a column `value`: `FROM {EACH} AS wanted`."""
 
+LOT_BITS = 16
+LOT = f"(rid >> {LOT_BITS})"
+"""
+The lot of a record in the index by customer: records whose rid differs in the last bits only.
+
+Customers come in no order: in one index of all records each new one would land on a page of its own, and a page of a
+million tickets would write a thousand of them. Who looks a customer up looks into every lot.
+"""
+
 _encode = msgspec.json.Encoder().encode
 
 

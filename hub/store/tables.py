@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Text, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
+from hub.store.dialect import LOT
+
 
 def _bytes(*, null: bool = False) -> Any:
     return Field(default=None, sa_column=Column(LargeBinary, nullable=null))
@@ -98,7 +100,14 @@ class Record(HubTable, table=True):
                 sqlite_where=text(f"{name} IS NOT NULL"),
                 postgresql_where=text(f"{name} IS NOT NULL"),
             )
-            for name in ("email", "phone", "number", "external_ref", "customer", "parent")
+            for name in ("email", "phone", "number", "external_ref", "parent")
+        ),
+        Index(
+            "record_customer",
+            text(LOT),
+            "customer",
+            sqlite_where=text("customer IS NOT NULL"),
+            postgresql_where=text("customer IS NOT NULL"),
         ),
     )
 
