@@ -17,6 +17,7 @@ from hub.ingest import PageCommit, ingest
 from hub.mapping import Source, compile_mapping
 from hub.records import KINDS, birth_id
 from hub.store import Store
+from hub.store.dialect import LOT_BITS
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DESK = """
@@ -261,6 +262,19 @@ def test_provenance_of_one_record_is_that_record(known: Known) -> None:
 )
 def test_lists_are_filtered(known: Known, kind: str, filters: dict[str, str], expected: int) -> None:
     assert len(known.many(kind, **filters)["data"]) == expected
+
+
+def test_a_customers_records_are_found_in_every_lot(known: Known) -> None:
+    before = set(known.ids("payment", customer=SURVIVOR))
+    with known.store.write() as tx:
+        (last,) = tx.execute("SELECT max(rid) FROM record").fetchone()
+        for table in ("record", "state"):
+            far = (3 << LOT_BITS, last)
+            tx.execute(f"UPDATE {table} SET rid = rid + ? WHERE rid = ?", far)
+    assert before
+    assert set(known.ids("payment", customer=SURVIVOR)) == before
+    known.put("shop/payments", {"id": "far", "order": "1001", "customer": "s1"}, at=9)
+    assert set(known.ids("payment", customer=SURVIVOR)) == {*before, "far"}
 
 
 @pytest.mark.parametrize(
