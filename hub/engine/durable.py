@@ -24,7 +24,7 @@ ATTEMPTS = 20
 """How often a job may be begun anew because its worker died; then it is given up."""
 THREADS = 40
 BATCH = 500
-QUEUES: Mapping[str, tuple[int, float]] = {"actions": (8, 1.0), "sync": (24, 0.5), "webhooks": (8, 0.5)}
+QUEUES: Mapping[str, tuple[int, float]] = {"actions": (8, 1.0), "sync": (24, 0.5), "webhooks": (8, 1.0)}
 """Few queues, each with a polling thread: how many jobs a worker runs at once, and how often it looks (seconds)."""
 PLACE: Mapping[str, tuple[str, int]] = {"asked": ("sync", 1), "pull": ("sync", 2), "receive": ("webhooks", 1)}
 """The queue of a job and its rank there: what somebody asked for goes before the schedule."""
@@ -80,6 +80,7 @@ class Durable:
             "max_executor_threads": THREADS,
             "log_level": "WARNING",
             "enable_otlp": False,
+            "notification_coalesce_sec": 1.0,  # a thread that looks for notifications, of which we use none
             # more than one connection to a SQLite file only wait for each other
             "db_engine_kwargs": {"pool_size": 1 if sqlite else 8, "max_overflow": 0, "pool_pre_ping": not sqlite},
         }
