@@ -164,7 +164,7 @@ class PageWork:
             return _unzip([self._place(index) for index in indexes])
         if not self.commit.keep_raw:
             return repeat(None), repeat(None)
-        return self.blocks.put(indexes, self.raws)
+        return self.blocks.put(indexes, self.commit.mapped.parts())
 
     def _place(self, index: int) -> tuple[int | None, int | None]:
         kept = self.commit.kept
@@ -172,7 +172,7 @@ class PageWork:
             return place
         if not self.commit.keep_raw:
             return None, None
-        (block,), (idx,) = self.blocks.put([index], self.raws)
+        (block,), (idx,) = self.blocks.put([index], self.commit.mapped.parts())
         return block, idx
 
 

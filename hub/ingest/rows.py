@@ -54,8 +54,8 @@ UPDATE record SET updated_at = ?, read_at = ?, status = ?, name = ?, email = ?, 
     customer = ?, parent = ?, url = ?, body = ?, deleted_at = NULL WHERE rid = ?
 """
 _FILTERED = f"""
-SELECT rid, updated_at, status, name, email, phone, number, external_ref, customer, parent, url FROM record
-WHERE rid IN {ANY} AND deleted_at IS NULL
+SELECT rid, entity_id, deleted_at, updated_at, status, name, email, phone, number, external_ref, customer, parent, url
+FROM record WHERE rid IN {ANY}
 """  # noqa: S608
 _BODY = "UPDATE record SET read_at = ?, body = ? WHERE rid = ?"
 """For records whose values that reads filter by stay: SQLite writes every index that an update names anew."""
@@ -176,6 +176,7 @@ class Changed:
         self.born: list[str] = []
         self.new: list[int] = []
         self.updated: list[int] = []
+        self.entities: list[str] = []
 
     def insert(self, rows: Sequence["Row"]) -> None:
         """Write rows of which nothing is stored."""
@@ -212,11 +213,13 @@ class Changed:
 
     def _write_records(self, lines: list[tuple[Any, ...]]) -> None:
         tx = self.work.tx
-        stored = {row[0]: row[1:] for row in tx.execute(_FILTERED, (array(self.updated),))}
+        found = tx.execute(_FILTERED, (array(self.updated),)).fetchall()
+        stored = {row[0]: row[2:] for row in found}
+        self.entities = [row[1] for row in found]
         bodies, whole = [], []
         for line in lines:
             at, read_at, *filtered, body, rid = line
-            if stored.get(rid) == (at, *filtered):
+            if stored.get(rid) == (None, at, *filtered):
                 bodies.append((read_at, body, rid))
             else:
                 whole.append(line)
@@ -257,7 +260,7 @@ class Changed:
         changes, kind = self.work.changes, self.kind.name
         if not self.kind.linked:
             changes.add(kind, "created", self.born)
-            changes.add(kind, "updated", entities(self.work.tx, self.updated))
+            changes.add(kind, "updated", self.entities)
         elif self.new or self.updated:
             touched = changes.touched(kind)
             touched.rids.update(self.new, self.updated)

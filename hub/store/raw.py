@@ -36,13 +36,13 @@ class Blocks:
         """Continue behind the last block."""
         return cls(source_id, tx.execute("SELECT coalesce(max(block), 0) + 1 FROM raw").fetchone()[0], stream)
 
-    def put(self, indexes: Sequence[int], raws: Sequence[bytes]) -> tuple[list[int], list[int]]:
+    def put(self, indexes: Sequence[int], raws: Sequence[bytes | msgspec.Raw]) -> tuple[list[int], list[int]]:
         """Add the records at these places of a page; give their blocks, and their places in them."""
         places, pending = self.places, self.pending
         for index in indexes:
             if index not in places:
                 places[index] = len(pending)
-                pending.append(raws[index])
+                pending.append(bytes(raws[index]))
         found = [places[index] for index in indexes]
         return [self.first + at // BLOCK for at in found], [at % BLOCK for at in found]
 

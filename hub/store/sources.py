@@ -31,11 +31,11 @@ class Sources:
     @classmethod
     def load(cls, tx: Tx) -> "Sources":
         """Read the registry."""
-        found = cls(_token(tx))
-        for row in tx.execute(
-            "SELECT id, connection, name, stream, kind, connector, revision, whole FROM source ORDER BY id"
-        ):
+        found = cls()
+        for row in tx.execute(_ALL):
             found._add(Source(*row))
+        streams = sum(one.stream is not None for one in found.by_id.values())
+        found.token = (max(found.by_id, default=0), streams)
         return found
 
     def current(self, tx: Tx) -> bool:
