@@ -16,6 +16,7 @@ from typing import Any
 
 from hub.errors import Temporary
 from hub.store import held, migrate
+from hub.store.checkpoints import Checkpoints
 from hub.store.dialect import inserting
 
 SCHEME = "sqlite:///"
@@ -103,6 +104,7 @@ class SqliteFile:
         self._writer: sqlite3.Connection | None = None
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self._checkpoints = Checkpoints(self._connect)
         self._let_go = held.share(self.path, self)
         migrate.upgrade(self.path, self.branch)
 
@@ -124,6 +126,7 @@ class SqliteFile:
                 self._begin(connection)
                 with _transaction(connection):
                     yield connection
+                self._checkpoints.written(connection.total_changes)
             finally:
                 self._owner = None
 
@@ -172,6 +175,7 @@ class SqliteFile:
         """Close all connections; a transaction still open elsewhere ends first."""
         with self._lock:
             self._closed = True
+            self._checkpoints.close()
             idle, self._idle = self._idle, []
             for connection in (*idle, *filter(None, [self._writer])):
                 connection.close()

@@ -1,0 +1,61 @@
+"""Copy SQLite's write-ahead log into its file beside the writer, who then need not wait for the disk."""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+
+log = logging.getLogger("hub.store")
+ROWS = 4000
+"""After so many changed rows the log is copied."""
+
+
+class Checkpoints:
+    """
+    A thread that copies the log whenever enough was written; it is begun when that is so for the first time.
+
+    The log begins anew only where all of it was copied, which a writer that goes on prevents: he does that himself once
+    the log is long (`wal_autocheckpoint`), and finds little left to copy.
+    """
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._told = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._wanted = self._closed = False
+        self._rows = 0
+
+    def written(self, rows: int) -> None:
+        """Tell how many rows the writer has changed since it was opened."""
+        if rows - self._rows < ROWS:
+            return
+        self._rows = rows
+        with self._told:
+            self._wanted = True
+            if self._thread is None and not self._closed:
+                self._thread = threading.Thread(target=self._run, name="hub-checkpoint", daemon=True)
+                self._thread.start()
+            self._told.notify()
+
+    def close(self) -> None:
+        """Stop; what was not copied yet stays in the log, which whoever opens the file reads too."""
+        with self._told:
+            self._closed = True
+            self._told.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        with closing(self._connect()) as connection:
+            while self._due():
+                try:
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                except sqlite3.OperationalError as exc:
+                    log.warning("the database's log was not copied (%s); the writer does it", exc)
+
+    def _due(self) -> bool:
+        with self._told:
+            self._told.wait_for(lambda: self._wanted or self._closed)
+            self._wanted = False
+            return not self._closed
