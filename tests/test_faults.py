@@ -177,10 +177,13 @@ def changed(case: Case) -> None:
 
 def test_of_two_nodes_that_pull_at_once_one_may_die(case: Case, doomed: Doomed, store: Store) -> None:
     for at in (2, 4):
-        ended = doomed.pull(case, {"point": "committing", "at": at}, {})
+        for _ in range(10):
+            ended = doomed.pull(case, {"point": "committing", "at": at}, {})
+            assert "broke" not in ended
+            changed(case)
+            if "killed" in ended:
+                break  # else the other one overtook it, and it ended before: a page that it followed was not the last
         assert "killed" in ended
-        assert "broke" not in ended
-        changed(case)
     assert doomed.pull(case, {}, {}, {"full": True}).count("broke") == 0
     assert pull(store, case) == set()
     true(store, case)
