@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 EXPORT = "/api/v2/incremental/tickets/cursor.json"
-PRAGMAS = ("page_size = 8192", "journal_mode = WAL", "synchronous = NORMAL", "cache_size = -8000", "temp_store = MEMORY",
-           "wal_autocheckpoint = 16000")  # fmt: skip
+PRAGMAS = ("page_size = 8192", "journal_mode = WAL", "synchronous = NORMAL", "cache_size = -8000",
+           "temp_store = MEMORY", "wal_autocheckpoint = 16000")  # fmt: skip
 """Those of the hub's own database."""
 
 
