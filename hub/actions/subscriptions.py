@@ -16,7 +16,7 @@ Feedback = Literal[
 Quantity = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Effective = Literal["now", "period_end"]
 ITEM = "which of several items: its id, or its price's"
-EFFECTIVE = "from when; what was set for the end of a period before is replaced"
+EFFECTIVE = "from when; a change for the end of a period replaces one set for it before"
 ONLY_NOW = MappingProxyType(
     {
         "item": "change a subscription of one item, or this one in the billing system",

@@ -223,6 +223,7 @@ def test_a_price_that_is_not_there_leaves_no_schedule_behind(case, one):
 
 def test_a_schedule_that_somebody_else_made_is_left_alone(case, one):
     case.connector.client.sdk.v1.subscription_schedules.create({"from_subscription": one["id"]})
+    schedule(case, one)["metadata"]["theirs"] = "1"
     with pytest.raises(HubError, match="refused"):
         do(case, one, SubscriptionChangePlan, **LATER)
     assert len(schedule(case, one)["phases"]) == 1
@@ -239,3 +240,57 @@ def test_a_preview_of_a_change_to_come_shows_the_phase_and_sends_nothing(case, o
         do(case, one, SubscriptionChangePlan, **LATER)
     assert caught.value.request["body"]["phases[1][items][0][price]"] == "price_other"
     assert one["schedule"] is None
+
+
+def test_a_change_to_come_is_refused_while_a_trial_runs_and_nothing_is_sent(case, one):
+    one["status"] = "trialing"
+    with pytest.raises(Conflict, match="when the trial has ended"):
+        do(case, one, SubscriptionChangePlan, **LATER)
+    assert (one["schedule"], case.sandbox.keys) == (None, {})
+
+
+def test_a_running_phase_with_a_trial_is_not_written_anew(case, one):
+    do(case, one, SubscriptionChangePlan, **LATER)
+    schedule(case, one)["phases"][0]["trial_end"] = 1
+    with pytest.raises(Conflict, match="when the trial has ended"):
+        do(case, one, SubscriptionChangePlan, key="hub-2", **{**LATER, "quantity": 3})
+    assert schedule(case, one)["phases"][1]["items"][0]["quantity"] == 2
+
+
+def test_a_change_now_is_refused_while_another_waits_and_goes_through_once_that_is_undone(case, one):
+    item = one["items"]["data"][0]
+    was = {"price": item["price"]["id"], "quantity": item["quantity"]}
+    do(case, one, SubscriptionChangePlan, **LATER)
+    with pytest.raises(Conflict, match="undo that change first"):
+        do(case, one, SubscriptionChangeQuantity, key="hub-2", quantity=7, proration="none")
+    assert one["items"]["data"][0]["quantity"] == was["quantity"]
+    do(case, one, SubscriptionChangePlan, key="hub-3", **{**LATER, **was})
+    do(case, one, SubscriptionChangeQuantity, key="hub-4", quantity=7, proration="none")
+    assert (one["items"]["data"][0]["quantity"], one["schedule"]) == (7, None)
+
+
+@pytest.mark.parametrize("path", ["POST /v1/subscription_schedules$", "POST /v1/subscription_schedules/"])
+def test_a_schedule_that_a_lost_answer_left_without_a_phase_is_taken_over_by_the_next_change(case, one, path):
+    case.sandbox.fault(path, "drop_after" if path.endswith("$") else "drop_before", times=2)
+    with pytest.raises(HubError):
+        do(case, one, SubscriptionChangePlan, **LATER)
+    case.sandbox.faults.clear()
+    assert len(schedule(case, one)["phases"]) == 1
+    do(case, one, SubscriptionChangePlan, key="hub-2", **LATER)
+    assert len(schedule(case, one)["phases"]) == 2
+    assert len(case.sandbox.state.kinds["subscription_schedules"]) == 1
+
+
+def test_a_refusal_is_told_even_if_the_schedule_cannot_be_taken_away(case, one):
+    case.sandbox.fault("POST /v1/subscription_schedules/.*/release", "drop_after", times=1)
+    with pytest.raises(HubError, match="no such") as caught:
+        do(case, one, SubscriptionChangePlan, **{**LATER, "price": "price_nowhere"})
+    assert "which changes nothing" in caught.value.__notes__[0]
+
+
+def test_a_schedule_that_was_released_is_made_anew(case, one):
+    with pytest.raises(HubError):
+        do(case, one, SubscriptionChangePlan, **{**LATER, "price": "price_nowhere"})
+    do(case, one, SubscriptionChangePlan, **LATER)
+    assert len(schedule(case, one)["phases"]) == 2
+    assert len(case.sandbox.state.kinds["subscription_schedules"]) == 2

@@ -256,6 +256,8 @@ class StripeConnector(Connector):
         if isinstance(action, (SubscriptionChangePlan, SubscriptionChangeQuantity)) and schedules.later(action):
             return schedules.change(self.client, action, call, before)
         params = billing.params(action, before)
+        if isinstance(action, (SubscriptionChangePlan, SubscriptionChangeQuantity)):
+            schedules.make_way(self.client, call, before)
         if billing.now(action):  # a v1 DELETE takes no key and needs none: it can happen only once
             with self.client.writing("DELETE /v1/subscriptions/{id}"):
                 after = self.client.sdk.v1.subscriptions.cancel(one, params).to_dict()

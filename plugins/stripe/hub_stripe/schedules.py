@@ -29,6 +29,11 @@ from hub_stripe.client import Client, decode
 Change = SubscriptionChangePlan | SubscriptionChangeQuantity
 Thing = Mapping[str, Any]
 _ROOT = "/v1/subscription_schedules"
+_SUFFIXES = ("schedule", "schedule-2", "schedule-3")
+_TRIAL = (
+    "stripe: the subscription has a trial, and the running phase would have to be written anew without it; "
+    "change it when the trial has ended"
+)
 _KEPT = ("collection_method", "default_payment_method", "description")
 
 
@@ -38,27 +43,46 @@ def later(action: object) -> bool:
 
 
 def change(client: Client, action: Change, call: Call, thing: Thing) -> Outcome:
-    """Let a change wait for the end of the period. Raises Conflict where nothing follows, or another schedule rules."""
+    """Let a change wait for the end of the period. Raises Conflict where nothing follows, or while a trial runs."""
     item = billing.item_of(action, thing)
     if thing.get("cancel_at_period_end") or thing.get("cancel_at"):
         raise Conflict("stripe: the subscription is to end; take the cancellation back first")
+    if thing.get("status") == "trialing":
+        raise Conflict(_TRIAL, code="trial_runs")
     schedule = _own(client, thing)
     if schedule is not None and _marked(schedule, call):
         return _outcome(thing, schedule)
-    made = schedule is None
-    if schedule is None:
-        schedule = _made(client, call, thing, item)
-    params = _params(action, call, thing, item, schedule)
+    schedule = schedule or _made(client, call, thing, item)
     try:
+        if _running(schedule).get("trial_end"):
+            raise Conflict(_TRIAL, code="trial_runs")
+        params = _params(action, call, thing, item, schedule)
+        options: Any = {"idempotency_key": f"{call.key}-{schedule['id']}"}
         with client.writing(f"POST {_ROOT}/{{id}}"):
-            after = client.sdk.v1.subscription_schedules.update(
-                schedule["id"], params, options={"idempotency_key": call.key}
-            ).to_dict()
+            after = client.sdk.v1.subscription_schedules.update(schedule["id"], params, options=options).to_dict()
     except HubError as exc:
-        if made and not isinstance(exc, (Unknown, NotSent)):
-            _let_go(client, schedule["id"], call)
+        # one that may have its phase, or gets it with the next attempt, stays: without a phase it changes nothing
+        if not _has_mark(schedule) and not isinstance(exc, (Unknown, NotSent)):
+            _let_go(client, schedule["id"], call, exc)
         raise
     return _outcome(thing, after)
+
+
+def make_way(client: Client, call: Call, thing: Thing) -> None:
+    """
+    See that no schedule of an action would take back at the period's end what is changed now.
+
+    One whose phase to come is as the one that runs (the change was undone) is released. Raises Conflict for another.
+    """
+    schedule = _own(client, thing)
+    if schedule is None:
+        return
+    coming = [one for one in schedule.get("phases") or () if (one.get("start_date") or 0) > _since(schedule)]
+    if any(_lines(one) != _lines(_running(schedule)) for one in coming):
+        text = "stripe: a change for the end of the period waits on the subscription, and would replace this one then"
+        raise Conflict(f"{text}; undo that change first", code="change_waits")
+    if coming:
+        _release(client, schedule["id"], call)
 
 
 def find(client: Client, call: Call, thing: Thing) -> Found | Absent:
@@ -68,40 +92,84 @@ def find(client: Client, call: Call, thing: Thing) -> Found | Absent:
 
 
 def _own(client: Client, thing: Thing) -> dict[str, Any] | None:
-    """Give the schedule of a subscription, if it is one that an action made."""
+    """Give the schedule of a subscription, if it is one that an action made: marked, or left before it got its mark."""
     one = thing.get("schedule")
     if not one:
         return None
+    found = _read(client, str(one))
+    return found if found.get("status") == "active" and (_has_mark(found) or _is_bare(found, thing)) else None
+
+
+def _read(client: Client, one: str) -> dict[str, Any]:
     path = f"{_ROOT}/{{id}}"
     found: dict[str, Any] = decode(client.get(f"{_ROOT}/{one}", what=path).body, dict, path)
-    return found if MARK in (found.get("metadata") or {}) else None
+    return found
+
+
+def _has_mark(schedule: Thing) -> bool:
+    return MARK in (schedule.get("metadata") or {})
+
+
+def _is_bare(schedule: Thing, thing: Thing) -> bool:
+    """Say whether a schedule holds nothing but the period that runs, as one does that was only just made."""
+    phases = schedule.get("phases") or []
+    if schedule.get("metadata") or len(phases) != 1 or schedule.get("end_behavior") != "release":
+        return False
+    return _lines(phases[0]) == _lines({"items": (thing.get("items") or {}).get("data")})
 
 
 def _made(client: Client, call: Call, thing: Thing, item: Thing) -> dict[str, Any]:
-    """Put a subscription under a schedule that changes nothing yet; with the same key it is made once."""
-    params: Any = {"from_subscription": thing["id"]}
-    options: Any = {"idempotency_key": f"{call.key}-schedule"}
+    """
+    Put a subscription under a schedule that changes nothing yet; with the same key it is made once.
+
+    The answer to a key that was used before is the old one: the schedule is read again, and where it was released by
+    now, a fresh one is made under another key.
+    """
     with aside() as leaves:
         if not leaves:
             phase = {"start_date": item.get("current_period_start"), "end_date": item.get("current_period_end")}
             return {"id": "sub_sched_of_this_run", "current_phase": phase, "phases": []}
-        try:
-            with client.writing(f"POST {_ROOT}"):
-                return dict(client.sdk.v1.subscription_schedules.create(params, options=options).to_dict())
-        except Unknown:
-            pass
-        try:
-            with client.writing(f"POST {_ROOT}"):
-                return dict(client.sdk.v1.subscription_schedules.create(params, options=options).to_dict())
-        except Unknown as exc:
-            text = "stripe: the subscription could not be put under a schedule; nothing of it changes"
-            raise NotSent(text) from exc
+        for suffix in _SUFFIXES:
+            found = _read(client, _create(client, str(thing["id"]), f"{call.key}-{suffix}"))
+            if found.get("status") == "active":
+                return found
+    raise Conflict("stripe: the subscription's schedule was released each time; look at the subscription at Stripe")
 
 
-def _let_go(client: Client, one: str, call: Call) -> None:
-    """Take the schedule away again whose phase was refused; the subscription goes on as before."""
-    with aside(), client.writing(f"POST {_ROOT}/{{id}}/release"):
-        client.sdk.v1.subscription_schedules.release(one, options={"idempotency_key": f"{call.key}-release"})
+def _create(client: Client, subscription: str, key: str) -> str:
+    """Make a schedule, twice with the same key where the first answer is lost; give its id."""
+    try:
+        return _create_once(client, subscription, key)
+    except Unknown:
+        pass
+    try:
+        return _create_once(client, subscription, key)
+    except Unknown as exc:
+        raise NotSent("stripe: the subscription could not be put under a schedule; nothing of it changes") from exc
+
+
+def _create_once(client: Client, subscription: str, key: str) -> str:
+    with client.writing(f"POST {_ROOT}"):
+        made = client.sdk.v1.subscription_schedules.create(
+            {"from_subscription": subscription}, options={"idempotency_key": key}
+        )
+    return str(made.id)
+
+
+def _let_go(client: Client, one: str, call: Call, refusal: HubError) -> None:
+    """Take the schedule away again whose phase was refused; where that fails, the refusal says so beside its own."""
+    try:
+        _release(client, one, call)
+    except HubError as exc:
+        refusal.add_note(f"the schedule {one}, which changes nothing, stays: {exc}")
+
+
+def _release(client: Client, one: str, call: Call) -> None:
+    """Take a schedule away; the subscription goes on as it is. Nothing leaves in a preview."""
+    with aside() as leaves:
+        if leaves:
+            with client.writing(f"POST {_ROOT}/{{id}}/release"):
+                client.sdk.v1.subscription_schedules.release(one, options={"idempotency_key": f"{call.key}-off-{one}"})
 
 
 def _params(action: Change, call: Call, thing: Thing, item: Thing, schedule: Thing) -> Any:
@@ -137,8 +205,16 @@ def _params(action: Change, call: Call, thing: Thing, item: Thing, schedule: Thi
 
 
 def _running(schedule: Thing) -> Thing:
-    start = (schedule.get("current_phase") or {}).get("start_date")
-    return next((one for one in schedule.get("phases") or () if one.get("start_date") == start), {})
+    return next((one for one in schedule.get("phases") or () if one.get("start_date") == _since(schedule)), {})
+
+
+def _since(schedule: Thing) -> int:
+    """Give the second at which the phase began that runs; 0 where none does."""
+    return (schedule.get("current_phase") or {}).get("start_date") or 0
+
+
+def _lines(phase: Thing) -> list[tuple[Any, Any]]:
+    return sorted(((_id(one.get("price")), one.get("quantity")) for one in phase.get("items") or ()), key=repr)
 
 
 def _line(item: Thing) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Schedules(Keyed):
     @route("POST", r"/v1/subscription_schedules/(?P<id>[^/]+)")
     def change_schedule(self, request: Request) -> Any:
         def run() -> Response:
-            one = self.state.get("subscription_schedules", request.args["id"])
+            one = self._active(request)
             params = billing.params_of(request)
             forms.only(params, "phases", "end_behavior", "proration_behavior", "metadata", "expand")
             phases = [_phase(self.state, one, params["phases"][n]) for n in sorted(params.get("phases") or {}, key=int)]
@@ -51,7 +51,7 @@ class Schedules(Keyed):
     @route("POST", r"/v1/subscription_schedules/(?P<id>[^/]+)/release")
     def release_schedule(self, request: Request) -> Any:
         def run() -> Response:
-            one = self.state.get("subscription_schedules", request.args["id"])
+            one = self._active(request)
             self.state.get("subscriptions", one["subscription"])["schedule"] = None
             now = int(self.state.clock())
             released = {"released_at": now, "released_subscription": one["subscription"]}
@@ -59,6 +59,12 @@ class Schedules(Keyed):
             return Response(one)
 
         return self._once(request, run)
+
+    def _active(self, request: Request) -> Thing:
+        one = self.state.get("subscription_schedules", request.args["id"])
+        if one["status"] != "active":
+            raise Refusal(400, f"You cannot change a subscription schedule that is {one['status']}")
+        return one
 
 
 def _of(state: State, thing: Thing) -> Thing:
