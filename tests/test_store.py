@@ -378,3 +378,23 @@ def test_rows_on_their_way_are_seen_by_the_next_statement(tmp_path: Path) -> Non
     with database.read() as tx:
         assert tx.execute("SELECT count(*) FROM alias").fetchone() == (5000,)
     database.close()
+
+
+def test_an_interrupt_while_rows_go_in_leaves_none_of_them(tmp_path: Path) -> None:
+    code = f"""
+import os, signal, threading
+from hub.store import Database
+database = Database({url(tmp_path)!r}, "hub")
+rows = [(f"cus_{{n}}", "cus_z", "2026-01-01T00:00:00Z") for n in range(300_000)]
+try:
+    with database.write() as tx:
+        tx.executemany("INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)", rows)
+        threading.Timer(0.02, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        tx.execute("SELECT 1")
+except KeyboardInterrupt:
+    with database.read() as tx:
+        print(tx.execute("SELECT count(*) FROM alias").fetchone()[0])
+database.close()
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.strip() == "0", told.stderr

@@ -59,14 +59,17 @@ class Approvals:
         with self.ledger.database.read() as tx:
             return [row[0] for row in tx.execute(sql, (now(),)).fetchall()]
 
-    def grant(self, approval: Approval, *, by: str, owner: str, guarded: bool = False, silence: bool = False) -> None:
+    def grant(self, approval: Approval, new: NewRun, *, by: str, owner: str, silence: bool = False) -> None:
         """
-        Count a yes (or silence that means it) and take the run's lease.
+        Count a yes (or silence that means it) and take the run's lease; `new` is the run as it is planned now.
 
-        Raises Conflict where somebody was first, and Refused while money is frozen, for a run that is `guarded`.
+        Raises Conflict where somebody was first, or where a run came that it was not reckoned with, and Refused while
+        money is frozen, for a run that is guarded.
         """
         with self.ledger.database.write() as tx:
-            bounds.unfrozen(tx, guarded=guarded)
+            bounds.unfrozen(tx, guarded=new.guarded)
+            if new.knows is not None:
+                bounds.nothing_since(tx, new.knows, but=approval.run_id)
             self._decide(tx, approval, "expired" if silence else "approved", by)
             until = now(plus_s=self.ledger.lease_s)
             self._moved(tx, approval, ("running", None, now(), owner, until, approval.run_id))

@@ -8,13 +8,13 @@ from hub.ledger.rows import now
 from hub.ledger.wishes import NewRun, Reckoned
 from hub.store import Tx
 
-_PLANS = """
-SELECT id, plan FROM run WHERE action = ? AND target_id = ? AND mode = 'execute'
-AND state IN ('running', 'succeeded', 'unknown', 'needs_attention')
-"""
 ACTS = frozenset({"running", "needs_approval"})
 _PARTLY = " OR (state = 'failed' AND EXISTS (SELECT 1 FROM step WHERE step.run_id = run.id AND step.state = 'done'))"
 """One of several steps may have moved money, or told the customer, before another failed."""
+_PLANS = f"""
+SELECT id, plan FROM run WHERE action = ? AND target_id = ? AND mode = 'execute'
+AND (state IN ('running', 'succeeded', 'unknown', 'needs_attention', 'reversed'){_PARTLY})
+"""  # noqa: S608
 _MOVED = f"""
 SELECT COALESCE(SUM(amount_minor), 0) FROM run
 WHERE principal = ? AND currency = ? AND created_at >= ? AND mode = 'execute'
@@ -34,19 +34,20 @@ def check(tx: Tx, new: NewRun) -> None:
         if new.intent and not new.repeat:
             no_duplicate(tx, new)
         if new.knows is not None:
-            nothing_since(tx, new.action, new.knows, but=new.id)
+            nothing_since(tx, new.knows, but=new.id)
 
 
-def plans_of(tx: Tx, action: str, targets: Iterable[str]) -> list[tuple[str, bytes]]:
-    """Give (id, plan) of an action's runs on these targets that did something, or may have."""
-    return [(row[0], row[1]) for one in targets for row in tx.execute(_PLANS, (action, one)).fetchall()]
+def plans_of(tx: Tx, actions: Iterable[str], targets: Iterable[str]) -> list[tuple[str, bytes]]:
+    """Give (id, plan) of the runs of these actions on these targets that did something, or may have."""
+    pairs = [(action, target) for target in targets for action in actions]
+    return [(row[0], row[1]) for pair in pairs for row in tx.execute(_PLANS, pair).fetchall()]
 
 
-def nothing_since(tx: Tx, action: str, known: Reckoned, *, but: str) -> None:
+def nothing_since(tx: Tx, known: Reckoned, *, but: str) -> None:
     """Raise Conflict where a run came on the same targets that this one was not reckoned with."""
-    others = {run for run, _ in plans_of(tx, action, known.targets)} - known.runs - {but}
+    others = {run for run, _ in plans_of(tx, known.actions, known.targets)} - known.runs - {but}
     if others:
-        text = f"{action}: run {min(others)} came first on the same payments; ask again, so that it is reckoned anew"
+        text = f"run {min(others)} came first on the same order or payments; ask again, so that it is reckoned anew"
         raise Conflict(text, reason=min(others))
 
 

@@ -186,10 +186,10 @@ class Ledger:
         with self.database.read() as tx:
             return sum(row[0] in wanted for row in tx.execute(sql, (action, since)))
 
-    def plans(self, action: str, targets: Iterable[str]) -> list[tuple[str, bytes]]:
+    def plans(self, actions: Iterable[str], targets: Iterable[str]) -> list[tuple[str, bytes]]:
         """Give (id, plan) of an action's runs on these targets that did something, or may have."""
         with self.database.read() as tx:
-            return bounds.plans_of(tx, action, targets)
+            return bounds.plans_of(tx, actions, targets)
 
     def made(self, action: str, connection: str, *, within_s: float) -> set[str]:
         """Give the vendor's ids of what runs of an action made in a connection lately."""

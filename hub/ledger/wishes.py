@@ -18,8 +18,9 @@ class NewStep:
 
 @dataclass(frozen=True)
 class Reckoned:
-    """The runs of the same action on these targets that a plan was reckoned with."""
+    """The runs of some actions on these targets that a plan was reckoned with."""
 
+    actions: tuple[str, ...]
     targets: tuple[str, ...]
     runs: frozenset[str]
 

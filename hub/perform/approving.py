@@ -61,7 +61,7 @@ class Approving:
         new = self.written(run, plan, asker)
         self._same_plan(approval, new, plan_hash(plan))
         owner = new_owner()
-        self.approvals.grant(approval, by=by, owner=owner, guarded=new.guarded, silence=silence)
+        self.approvals.grant(approval, new, by=by, owner=owner, silence=silence)
         return self.work(self.ledger.get(run.id), owner)
 
     def deny(self, reference: str, by: Principal, *, reason: str | None = None) -> Result:

@@ -111,7 +111,7 @@ class Composer:
                 left = facts.refundable(data)
                 if left is not None and left.amount == 0:
                     continue
-                part = self.refunds.of_items(part, order) if part.items else part
+                part = self.refunds.of_items(part, order, notes) if part.items else part
                 part = facts.completed(part, data)
             if action.items and isinstance(part, PaymentVoidAuthorization):
                 text = f"payment {payment} is only authorised; capture less of it"

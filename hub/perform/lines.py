@@ -54,20 +54,36 @@ def worth(name: str, chosen: Sequence[Taken], order: Mapping[str, Any]) -> Money
     """
     Say what lines come to, by their totals; what is taken of a line piece by piece adds up to its total.
 
-    Raises Conflict where a line says no price, or where lines come to more than the order: a discount on the whole is
-    in none of them.
+    Raises Conflict where a line says no price, where lines come to nothing, or to more than the order without its
+    shipping: a discount on the whole is in none of them.
     """
     amounts = [_part(name, one) for one in chosen]
     currencies = {amount.currency for amount in amounts}
-    total = _money(order.get("total"))
-    known = [_worth(line) for line in order.get("lines") or ()]
-    together = sum(one[0] for one in known if one is not None)
-    if total is not None and together > total.amount:
+    if min(amount.amount for amount in amounts) < 0 or not any(amount.amount for amount in amounts):
+        text = f"{name}: these lines come to nothing, or to less; name an amount"
+        raise Conflict(text, code="lines_not_known", field_path="input.items")
+    if _discounted(order):
         text = f"{name}: the lines come to more than the order; a discount on the whole is in none. Name an amount"
         raise Conflict(text, code="lines_not_whole", field_path="input.items")
     if len(currencies) != 1:
         raise Conflict(f"{name}: the lines are in several currencies", code="currency_mismatch")
     return Money(sum(amount.amount for amount in amounts), currencies.pop())
+
+
+def _discounted(order: Mapping[str, Any]) -> bool:
+    """Say whether a discount on the whole order is in none of its lines."""
+    total = _money(order.get("total"))
+    if total is None:
+        return False
+    known = [_worth(line) for line in order.get("lines") or ()]
+    together = sum(one[0] for one in known if one is not None)
+    off, shipping, tax = (_amount_of(order, f"{name}_total") for name in ("discount", "shipping", "tax"))
+    return together > total.amount - shipping or (off > 0 and together - off + shipping + tax == total.amount)
+
+
+def _amount_of(order: Mapping[str, Any], name: str) -> int:
+    found = _money(order.get(name))
+    return abs(found.amount) if found is not None else 0
 
 
 def beside(order: Mapping[str, Any]) -> Money | None:

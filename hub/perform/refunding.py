@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from hub.actions import Action, Amount, PaymentRefund, TicketNote
+from hub.actions import Action, Amount, OrderCancel, PaymentRefund, TicketNote
 from hub.connections import Connection
 from hub.connector import Target
 from hub.errors import Conflict, Invalid, NotFound
@@ -18,6 +18,9 @@ from hub.perform.choosing import Choice, Notes
 from hub.perform.history import History
 from hub.perform.steps import part_of
 from hub.perform.words import Planned, words_for
+
+_GIVE_BACK = (PaymentRefund.name, OrderCancel.name)
+"""The actions that give money of an order's lines back."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class Refunds:
             action = action.model_copy(update={"payment_ref": self._one_payment(action, order), "order_ref": None})
         return self._reckoned(action, order, notes) if action.items else action
 
-    def of_items(self, action: PaymentRefund, order: Target) -> PaymentRefund:
+    def of_items(self, action: PaymentRefund, order: Target, notes: Notes) -> PaymentRefund:
         """Put into a refund what the items of an order come to, by its lines as they are now."""
-        return self._reckoned(action, {**order.data, "id": order.id}, None)
+        return self._reckoned(action, {**order.data, "id": order.id}, notes)
 
     def told(self, action: Action) -> Iterator[Planned]:
         """Plan the note on the ticket that is named; where it fails, the refund stays done."""
@@ -101,14 +104,16 @@ class Refunds:
         return action.model_copy(update={"items": [one.item for one in chosen], "amount": amount})
 
     def _before(self, order: str, notes: Notes | None) -> Counter[str]:
-        """Count what refunds of this hub gave back of each line, or may have."""
+        """Count what refunds and cancellations of this hub gave back of each line, or may have."""
         counts: Counter[str] = Counter()
-        payments = [payment["id"] for payment in self.history.payments_of(order)]
-        plans = self.history.ledger.plans(PaymentRefund.name, payments)
+        targets = (order, *(payment["id"] for payment in self.history.payments_of(order)))
+        plans = self.history.ledger.plans(_GIVE_BACK, targets)
         if notes is not None:
-            notes.knows = Reckoned(tuple(payments), frozenset(run for run, _ in plans))
+            notes.knows = Reckoned(_GIVE_BACK, targets, frozenset(run for run, _ in plans))
         for _, plan in plans:
-            for line, quantity in lines.counted(msgspec.json.decode(plan)["action"].get("items") or ()):
+            action = msgspec.json.decode(plan)["action"]
+            given = action.get("refund", True)  # only a cancellation says whether
+            for line, quantity in lines.counted(action.get("items") or () if given else ()):
                 counts[line] += quantity
         return counts
 

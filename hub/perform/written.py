@@ -76,13 +76,14 @@ def new_run(plan: Plan, request: Request, principal: Principal, connections: Con
     amount = (plan.money.amount, plan.money.currency) if plan.money else None
     marks = (connections.open(s.connection).can(s.acting(plan.action).name) for s in plan.steps)
     harmless = all(mark is not None and mark.idempotency in HARMLESS for mark in marks)
+    says = any(getattr(plan.action, name, None) for name in ("note", "resolution"))  # which would be there twice
     targets = [f"{s.connection}/{s.target.table}/{s.target.remote_id}" for s in plan.steps if s.target]
     question = question_of(plan)
     return NewRun(
         state="needs_approval" if question else "running",
         question=question,
         idempotency_key=request.key,
-        intent=None if harmless else intent_of(plan.action, targets, amount),
+        intent=None if harmless and not says else intent_of(plan.action, targets, amount),
         repeat=request.repeat,
         window_s=_window_s(plan.action),
         guarded=plan.action.risk in MONEY,

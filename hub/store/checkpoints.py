@@ -34,9 +34,17 @@ class Checkpoints:
         with self._told:
             self._wanted = True
             if self._thread is None and not self._closed:
-                self._thread = threading.Thread(target=self._run, name="hub-checkpoint", daemon=True)
-                self._thread.start()
+                self._thread = self._started()
             self._told.notify()
+
+    def _started(self) -> threading.Thread | None:
+        thread = threading.Thread(target=self._run, name="hub-checkpoint", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as exc:  # no more threads; what was written is committed all the same
+            log.warning("the database's log is copied by its writer (%s)", exc)
+            return None
+        return thread
 
     def close(self) -> None:
         """Stop; what was not copied yet stays in the log, which whoever opens the file reads too."""
@@ -47,12 +55,12 @@ class Checkpoints:
             self._thread.join()
 
     def _run(self) -> None:
-        with closing(self._connect()) as connection:
-            while self._due():
-                try:
+        while self._due():
+            try:
+                with closing(self._connect()) as connection:
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                except sqlite3.OperationalError as exc:
-                    log.warning("the database's log was not copied (%s); the writer does it", exc)
+            except sqlite3.Error as exc:
+                log.warning("the database's log was not copied (%s); the writer does it", exc)
 
     def _due(self) -> bool:
         with self._told:

@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -58,14 +58,17 @@ class Connection(sqlite3.Connection):
 
     def _insert(self, many: str, lots: list[tuple[Any, ...]], single: str, rest: list[Any]) -> None:
         for lot in lots:
+            if not self.in_transaction:  # taken back meanwhile: what goes on now would be there for good
+                return
             super().execute(many, lot)
         if rest:
             super().executemany(single, rest)
 
     def settle(self) -> None:
         """Wait for the rows that are still on their way into a table. Raises what was wrong with them."""
-        running, self._running = self._running, None
-        if running is not None:
+        if self._running is not None:
+            wait([self._running])  # who is interrupted here has rows on their way still, which a rollback waits for
+            running, self._running = self._running, None
             running.result()
 
     def execute(self, sql: str, values: Any = (), /) -> sqlite3.Cursor:
@@ -81,9 +84,10 @@ class Connection(sqlite3.Connection):
 
     def rollback(self) -> None:
         """Take back what all statements did, those that are still at work too."""
-        if self._running is not None:
-            wait([self._running])
-            self._running = None
+        while self._running is not None:
+            with suppress(KeyboardInterrupt):  # which is under way already; rows that outlive this would be committed
+                wait([self._running])
+                self._running = None
         super().rollback()
 
     def close(self) -> None:

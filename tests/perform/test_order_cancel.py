@@ -6,7 +6,7 @@ from hub.access import Principal
 from hub.actions import OrderCancel
 from hub.connector import Effect, Outcome, act
 from hub.errors import Conflict, Invalid, Refused, Unsupported
-from hub.ledger import freeze, unfreeze
+from hub.ledger import Approvals, freeze, unfreeze
 from hub.policy import parse_policy
 from tests.perform.shop import CANCELLING, ShopConnector
 from tests.perform.test_refund_items import ROWS, WITH_LINES
@@ -274,3 +274,30 @@ def test_which_of_several_payments_a_part_was_paid_with_is_not_guessed(bought):
     with pytest.raises(Invalid, match="several payments") as caught:
         part_of(bought, [{"line": "L3"}], pay2={"order": "ord-1"})
     assert caught.value.field_path == "input.refund"
+
+
+def test_a_part_that_was_cancelled_and_given_back_is_not_refunded_again(bought):
+    shop, result = part_of(bought, [{"line": "L1", "quantity": 3}], pay1={"amount": 5000})
+    assert (result.status, result.money.amount) == ("succeeded", 1000)
+    with pytest.raises(Invalid, match="3 refunded already"):
+        shop.ask("payment.refund", order_ref="shop/orders/ord-1", reason="damaged", items=[{"line": "L1"}], key="k9")
+    assert things(shop, "payments", "pay-1")["refunded"] == 1000
+
+
+def test_a_refund_that_came_while_another_waited_for_its_grant_is_counted(bought, monkeypatch):
+    shop = bought(policy=held(), options={"mapping": WITH_LINES}, ord1={"rows": ROWS, "total": 4500})
+    given = {"order_ref": "shop/orders/ord-1", "reason": "damaged", "who": BOT}
+    first = shop.ask("payment.refund", items=[{"line": "L1", "quantity": 2}], key="a", **given)
+    other = shop.ask("payment.refund", items=[{"line": "L1", "quantity": 3}], key="b", **given)
+    granting, came = Approvals.grant, list[str]()
+
+    def beaten(self, *args, **more):
+        if not came:
+            came.append("other")
+            assert approve(shop, other).status == "succeeded"
+        return granting(self, *args, **more)
+
+    monkeypatch.setattr(Approvals, "grant", beaten)
+    with pytest.raises(Conflict, match="came first"):
+        approve(shop, first)
+    assert things(shop, "payments", "pay-1")["refunded"] == 1000

@@ -5,7 +5,9 @@ from threading import Barrier, Thread
 import pytest
 
 from hub.access import OPERATOR, Principal
+from hub.actions import Item
 from hub.errors import Conflict, Invalid, NotFound, Refused, Unsupported
+from hub.perform import lines
 from tests.perform.shop import MAPPING
 
 WITH_LINES = (
@@ -256,3 +258,32 @@ def test_a_refund_that_another_came_before_is_reckoned_anew(sold):
         back(shop, {"sku": "LAMP", "quantity": 3}, key="k1")
     assert shop.effects("refund") == 1
     assert back(shop, {"sku": "LAMP", "quantity": 1}, key="k1").status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("rows", "totals"),
+    [
+        (ROWS, {"discount_total": 500, "shipping_total": 500, "total": 4500}),
+        (ROWS, {"discount_total": 700, "tax_total": 700, "total": 4500}),
+        (ROWS, {"shipping_total": 500, "total": 4600}),
+    ],
+)
+def test_a_discount_on_the_whole_order_hides_behind_nothing(rows, totals):
+    amounts = {name: {"amount": value, "currency": "EUR"} for name, value in totals.items()}
+    order = {"lines": [line(row) for row in rows], **amounts}
+    chosen = lines.taken("payment.refund", [Item(line="L1")], order, lambda _: 0)
+    with pytest.raises(Conflict, match="discount on the whole"):
+        lines.worth("payment.refund", chosen, order)
+
+
+def line(row):
+    worth = row.get("sum", row["qty"] * row.get("price", 0))
+    return {"remote_id": row["id"], "quantity": str(row["qty"]), "total": {"amount": worth, "currency": "EUR"}}
+
+
+@pytest.mark.parametrize("worth", [0, -100])
+def test_lines_that_come_to_nothing_are_refused(sold, worth):
+    shop = sold(rows=[{"id": "G", "no": "1", "sku": "GIFT", "qty": 1, "sum": worth}, *ROWS])
+    with pytest.raises(Conflict, match="come to nothing") as caught:
+        back(shop, {"line": "G"})
+    assert (caught.value.error_code, shop.effects()) == ("lines_not_known", 0)

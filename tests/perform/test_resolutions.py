@@ -4,7 +4,7 @@ import pytest
 
 from hub.actions import TicketSetStatus
 from hub.connector import Effect, Outcome, act
-from hub.errors import Unsupported
+from hub.errors import Conflict, Unsupported
 from tests.perform.shop import MAPPING, ShopConnector
 
 OWN_FIELD = MAPPING.replace('"subject", "group_ref"]', '"subject", "group_ref", "resolution"]').replace(
@@ -76,3 +76,12 @@ def test_solving_fills_the_field_and_leaves_the_note_beside_it(build):
     result = shop.ask("ticket.solve", ticket_ref=TICKET, resolution="sent a new one", note="ask Berta")
     assert (result.status, ticket(shop)["outcome"]) == ("succeeded", "sent a new one")
     assert shop.sandbox.things["comments"]["com-2"]["text"] == "ask Berta"
+
+
+def test_the_same_note_with_a_status_is_not_written_twice(build):
+    shop = noting(build, MAPPING)
+    given = {"ticket_ref": TICKET, "status": "solved", "note": "call Berta"}
+    assert shop.ask("ticket.set_status", **given, key="k1").status == "succeeded"
+    with pytest.raises(Conflict) as caught:
+        shop.ask("ticket.set_status", **given, key="k2")
+    assert caught.value.error_code == "possible_duplicate"
