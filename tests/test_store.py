@@ -382,14 +382,20 @@ def test_rows_on_their_way_are_seen_by_the_next_statement(tmp_path: Path) -> Non
 
 def test_an_interrupt_while_rows_go_in_leaves_none_of_them(tmp_path: Path) -> None:
     code = f"""
-import os, signal, threading
+import os, signal, threading, time
 from hub.store import Database
+
+def interrupt(tx):
+    while tx._running is None:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
 database = Database({url(tmp_path)!r}, "hub")
 rows = [(f"cus_{{n}}", "cus_z", "2026-01-01T00:00:00Z") for n in range(300_000)]
 try:
     with database.write() as tx:
+        threading.Thread(target=interrupt, args=(tx,)).start()
         tx.executemany("INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)", rows)
-        threading.Timer(0.02, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         tx.execute("SELECT 1")
 except KeyboardInterrupt:
     with database.read() as tx:
