@@ -390,6 +390,7 @@ def interrupt(tx):
         time.sleep(0.001)
     os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where it was started in the background it is ignored
 database = Database({url(tmp_path)!r}, "hub")
 rows = [(f"cus_{{n}}", "cus_z", "2026-01-01T00:00:00Z") for n in range(300_000)]
 try:
