@@ -7,16 +7,24 @@ import sys
 import threading
 import time
 
+import pytest
 import requests
 import uvicorn
 
 from hub.api import create_app
 from hub.app import App, logs
-from hub.cli.serving import Child
+from hub.cli import out
+from hub.cli.serving import Child, bound, listen
 from hub.config import Settings
 from hub.vault import Vault
 
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+def settings_in(folder):
+    hub = Settings(directory=folder).hub
+    update = {"database_url": f"sqlite:///{folder}/hub.db", "policy": folder / "none.toml"}
+    return Settings(hub.model_copy(update=update), directory=folder)
 
 
 def until(what, seconds=10):
@@ -48,18 +56,21 @@ def test_a_worker_that_is_stopped_stays_stopped():
     assert child.process.poll() is not None
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_sent_the_moment_the_address_is_told_ends_the_server(number, tmp_path, monkeypatch):
+    monkeypatch.setattr(out, "say", lambda line: signal.raise_signal(number))
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    with App(settings_in(tmp_path)) as app, bound("127.0.0.1", 0) as listening:
+        listen(app, listening, worker=False)  # comes back
+        assert listening.fileno() == -1
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
+
+
 def test_a_fault_of_the_hub_is_logged_by_class_and_place_never_by_its_text(tmp_path, capsys, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("ada@marker.example")
 
-    settings = Settings(directory=tmp_path)
-    settings = Settings(
-        settings.hub.model_copy(
-            update={"database_url": f"sqlite:///{tmp_path}/hub.db", "policy": tmp_path / "none.toml"}
-        ),
-        directory=tmp_path,
-    )
-    with App(settings) as app:
+    with App(settings_in(tmp_path)) as app:
         key = app.keys.ensure_admin_key()
         monkeypatch.setattr(app, "runs", broken)
         logs.configure("warning", Vault(), service=True)

@@ -18,6 +18,8 @@ from hub.cli.tables import counted
 from hub.errors import ConfigError
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from hub.app import App
 
 STOP_S = 10
@@ -86,9 +88,10 @@ def listen(app: "App", listening: socket.socket, *, worker: bool) -> None:
         server_header=False,
         timeout_graceful_shutdown=STOP_S,
     )
-    out.say(f"serving on {address(listening)}")
-    with _signals_end_here():
-        uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    with _signals_end(server):
+        out.say(f"serving on {address(listening)}")
+        server.run(sockets=[listening])
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -158,12 +161,17 @@ class Child:
 
 
 @contextlib.contextmanager
-def _signals_end_here() -> Iterator[None]:
-    """Keep uvicorn from dying of the signal it has already obeyed: it raises it anew after shutting down."""
+def _signals_end(server: "uvicorn.Server") -> Iterator[None]:
+    """Let a signal end the server from here on.
 
-    def ignore(number: int, frame: Any) -> None: ...
+    uvicorn listens for signals once its loop runs, so an earlier one is kept for it; and it raises the one it has
+    obeyed anew after shutting down, which must not end this process before the worker is stopped.
+    """
 
-    before = {number: signal.signal(number, ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    def end(number: int, frame: Any) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
