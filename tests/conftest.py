@@ -22,6 +22,38 @@ ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 
 
+STORES = "store postgres ledger raw".split()
+"""Test files where the lines of the stores themselves are counted as covered, on each store."""
+
+LONG = "crash crashes saga_crashes faults truth webhooks engine identity mapping_laws packaging readme".split()
+"""Campaigns and laws: they go over lines that others have counted, thousands of times."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Count coverage where it tells something new, once for both stores: counting takes a third of a test's time."""
+    names = {item.nodeid for item in items}
+    for item in items:
+        name, twin = item.path.stem.removeprefix("test_"), re.sub(r"\bpostgres\b", "sqlite", item.nodeid)
+        again = twin != item.nodeid and twin in names and name not in STORES
+        if again or name in LONG:
+            item.add_marker(pytest.mark.uncounted)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Count no lines during an uncounted test, nor in the processes that it starts."""
+    counting = getattr(item.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
+    if counting is None or not item.get_closest_marker("uncounted"):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        counting.pause()
+        try:
+            return (yield)
+        finally:
+            counting.resume()
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real recordings and specifications beside the checkout; tests that need it skip without it."""

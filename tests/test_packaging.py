@@ -84,6 +84,7 @@ def test_wheels_work_in_an_empty_environment(wheels, tmp_path):
         python,
         "install",
         "-q",
+        "--no-compile",
         "-c",
         ROOT / "constraints.txt",
         *wheels,
