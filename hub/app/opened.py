@@ -303,10 +303,11 @@ class App:
         *,
         streams: Sequence[str] | None = None,
         full: bool = False,
+        wait_s: float = 0.0,
         progress: Callable[[Any], None] | None = None,
     ) -> dict[str, Report]:
         """Sync connections (all by default) and give each one's report by table. See Syncs.run."""
-        return self.syncs.run(names, streams=streams, full=full, progress=progress)
+        return self.syncs.run(names, streams=streams, full=full, wait_s=wait_s, progress=progress)
 
     def get(self, kind: str, id: str, *, include: Sequence[str] = (), principal: Principal = OPERATOR) -> bytes | None:
         """Give an entity as JSON, ready to send; the audit tells that the principal saw it."""

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ log = logging.getLogger("hub.syncs")
 pulls = logging.getLogger("hub.pulls")
 """One line for each stream that was pulled; services show it, commands print a table instead."""
 AT_ONCE = 4
+WAIT_S = 60.0
+"""How long a sync that a person asked for waits for another one of the same connection."""
+TRY_EVERY_S = 0.2
 Report = dict[str, dict[str, Any]]
 
 
@@ -41,12 +45,14 @@ class Syncs:
         *,
         streams: Sequence[str] | None = None,
         full: bool = False,
+        wait_s: float = 0.0,
         progress: Callable[[Any], None] | None = None,
     ) -> dict[str, Report]:
         """
         Sync connections (all by default) and give each one's report by table.
 
-        Raises ConfigError or Invalid before anything is pulled if a name, a setting or a stream is wrong.
+        One that is being synced by somebody else is waited for; after `wait_s` its tables report `sync_running`. Raises
+        ConfigError or Invalid before anything is pulled if a name, a setting or a stream is wrong.
         """
         work = self._wanted(list(names or configured(self.connections)), streams)
         stop = threading.Event()
@@ -59,7 +65,12 @@ class Syncs:
 
         def one(name: str) -> Report:
             connection, chosen = work[name]
-            return self._logged(connection, chosen, full, tell)
+            try:
+                with self._alone(name, wait_s, stop):
+                    return self._logged(connection, chosen, full, tell)
+            except Conflict as exc:
+                log.warning("%s", exc.message)
+                return sync.not_begun(self.store, connection, chosen, exc)
 
         if len(work) <= 1:
             return {name: one(name) for name in work}
@@ -89,7 +100,7 @@ class Syncs:
         name, request = taken
         try:
             connection, chosen = self._wanted([name], request["streams"])[name]
-            with self._alone(name, wait=True):
+            with self._alone(name, WAIT_S):
                 report = self._pulled(connection, chosen, request["full"], progress)
             log_of_syncs.finish(self.store, sync_id, report)
         except HubError as exc:
@@ -148,14 +159,13 @@ class Syncs:
     def _logged(
         self, connection: Connection, streams: list[str] | None, full: bool, progress: Callable[[Any], None] | None
     ) -> Report:
-        with self._alone(connection.name):
-            made = log_of_syncs.start(self.store, connection.name)
-            try:
-                report = self._pulled(connection, streams, full, progress)
-            except BaseException as exc:
-                log_of_syncs.broke(self.store, made, exc.message if isinstance(exc, HubError) else type(exc).__name__)
-                raise
-            log_of_syncs.finish(self.store, made, report)
+        made = log_of_syncs.start(self.store, connection.name)
+        try:
+            report = self._pulled(connection, streams, full, progress)
+        except BaseException as exc:
+            log_of_syncs.broke(self.store, made, exc.message if isinstance(exc, HubError) else type(exc).__name__)
+            raise
+        log_of_syncs.finish(self.store, made, report)
         return report
 
     def _pulled(
@@ -170,15 +180,36 @@ class Syncs:
         return found
 
     @contextmanager
-    def _alone(self, name: str, *, wait: bool = False) -> Iterator[None]:
+    def _alone(self, name: str, wait_s: float, stop: threading.Event | None = None) -> Iterator[None]:
+        """Have a connection alone, among the threads and then the processes; raise Conflict where others keep it."""
+        until = time.monotonic() + wait_s
         with self._lock:
-            turn = self._turns.setdefault(name, threading.Lock())
-        if not turn.acquire(blocking=wait):
-            raise Conflict(f"{name} is being synced already", code="sync_running", retry_after_s=5.0)
+            here = self._turns.setdefault(name, threading.Lock())
+        if not here.acquire(timeout=wait_s):
+            raise _busy(name)
         try:
-            yield
+            give_back = self._taken(name, until, stop or threading.Event())
+            try:
+                yield
+            finally:
+                give_back()
         finally:
-            turn.release()
+            here.release()
+
+    def _taken(self, name: str, until: float, stop: threading.Event) -> Callable[[], None]:
+        told = False
+        while (given := self.store.turns.take(name)) is None:
+            left_s = until - time.monotonic()
+            if left_s <= 0 or stop.wait(min(TRY_EVERY_S, left_s)):
+                raise _busy(name)
+            if not told:
+                log.warning("%s is being synced by another process; waiting for it", name)
+            told = True
+        return given
+
+
+def _busy(name: str) -> Conflict:
+    return Conflict(f"{name} is being synced already", code="sync_running", retry_after_s=5.0)
 
 
 def configured(connections: Connections) -> list[str]:

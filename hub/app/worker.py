@@ -21,7 +21,7 @@ from hub.app.opened import App
 from hub.app.setup import engine_url
 from hub.config import duration_s
 from hub.engine import Engine, Timetable, slot_at
-from hub.errors import Conflict, HubError, Temporary
+from hub.errors import HubError, Temporary
 from hub.ledger import Run
 from hub.store import asked, clock
 from hub.store import syncs as log_of_syncs
@@ -156,10 +156,7 @@ class Worker:
 
     def _pull(self, connection: str, stream: str) -> None:
         """Sync one stream; what went wrong is in its report and the log, and the next slot tries again."""
-        try:
-            self.app.sync([connection], streams=[stream], progress=self._page)
-        except Conflict as exc:
-            log.info("%s", exc.message)
+        self.app.sync([connection], streams=[stream], progress=self._page)
 
     def _asked(self, sync_id: str) -> None:
         self.app.syncs.run_asked(sync_id, self._page)

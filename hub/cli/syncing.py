@@ -27,10 +27,10 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Pull what changed. One page a transaction: safe to stop and to repeat."""
-    from hub.app import memory, remaps
+    from hub.app import memory, remaps, syncs
 
     with out.opened() as app, Progress() as progress, memory.settled():
-        found = app.sync(connections, streams=stream, full=full, progress=progress)
+        found = app.sync(connections, streams=stream, full=full, wait_s=syncs.WAIT_S, progress=progress)
         behind = remaps.behind(app, list(found))
     tell_behind(behind)
     out.answer({"connections": found}, as_json, lambda: show(found))

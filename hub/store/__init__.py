@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from hub.store.database import Branch, Database, Tx, is_postgres, version
 from hub.store.health import Health, look
 from hub.store.sources import Source, Sources
+from hub.store.turns import turns_of
 
 __all__ = ["Branch", "Database", "Health", "Source", "Sources", "Store", "Tx", "is_postgres", "look", "version"]
 
@@ -18,6 +19,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.turns = turns_of(database)
         self._sources = Sources()
 
     @classmethod
@@ -41,4 +43,5 @@ class Store:
 
     def close(self) -> None:
         """Close all connections to the database."""
+        self.turns.close()
         self.database.close()

@@ -83,6 +83,16 @@ def sync_connection(
     return report
 
 
+def not_begun(
+    store: Store, connection: Connection, streams: Sequence[str] | None, why: HubError
+) -> dict[str, TableReport]:
+    """Report a pull that could not begin: every table with the same error, nothing read."""
+    wanted = [name for name in connection.mapping.streams() if streams is None or name in streams]
+    pulls = [_Pull(store, connection, name, lambda _: None) for name in wanted]
+    error = f"{why.error_code}: {why.message}"
+    return {name: line for pull in pulls for name, line in pull.report(error).items()}
+
+
 def fetch(store: Store, connection: Connection, stream: str, ids: Sequence[str]) -> Counts:
     """
     Read these records of a stream anew, now, and ingest them: after a write, for a webhook, before a decision.
