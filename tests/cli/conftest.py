@@ -1,0 +1,65 @@
+"""A hub that is told what to do by its command line, and what it answered."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.cli import run
+
+ROOT = Path(__file__).parents[2]
+MARKET = ROOT / "tests" / "market"
+Hub = Callable[..., "Ran"]
+
+
+class Ran:
+    """What a command answered."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    @property
+    def json(self) -> Any:
+        assert self.out.count("\n") == 1, "stdout holds one JSON object and nothing else"
+        return json.loads(self.out)
+
+    def failed(self, code: int, text: str) -> None:
+        """Hold that it failed with one line that contains the text."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert self.code == code, self.err
+        assert len(lines) == 1
+        assert text in lines[0]
+        assert "Traceback" not in self.err + self.out
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Hub:
+    """Run `hub` in an empty folder with the Market plugin installed."""
+    monkeypatch.syspath_prepend(str(MARKET))
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("HUB_"):
+            monkeypatch.delenv(name)
+
+    def ran(*args: str) -> Ran:
+        capfd.readouterr()
+        code = run(list(args))
+        captured = capfd.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return ran
+
+
+@pytest.fixture
+def market(hub: Hub, tmp_path: Path) -> Iterator[Any]:
+    """A sandbox of Market, and a config.toml that points to it."""
+    from hub.app.sandboxes import Sandboxes
+
+    with Sandboxes.start(["market"], customers=12) as up:
+        (tmp_path / "config.toml").write_text(up.toml())
+        yield up.sandboxes["market"]
