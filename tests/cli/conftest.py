@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hub.app.sandboxes import Sandboxes
 from hub.cli import run
 
 ROOT = Path(__file__).parents[2]
@@ -56,10 +57,21 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 @pytest.fixture
-def market(hub: Hub, tmp_path: Path) -> Iterator[Any]:
-    """A sandbox of Market, and a config.toml that points to it."""
-    from hub.app.sandboxes import Sandboxes
+def stored(hub: Hub, monkeypatch: pytest.MonkeyPatch, database_url: str) -> str:
+    """Let the hub keep what it has in an empty database, of this URL; on both stores in turn."""
+    monkeypatch.setenv("HUB_HUB__DATABASE_URL", database_url)
+    return database_url
 
+
+@pytest.fixture
+def sandboxes(hub: Hub) -> Iterator[Sandboxes]:
+    """A sandbox of Market, up."""
     with Sandboxes.start(["market"], customers=12) as up:
-        (tmp_path / "config.toml").write_text(up.toml())
-        yield up.sandboxes["market"]
+        yield up
+
+
+@pytest.fixture
+def market(stored: str, sandboxes: Sandboxes, tmp_path: Path) -> Any:
+    """A sandbox of Market, and a config.toml that points to it."""
+    (tmp_path / "config.toml").write_text(sandboxes.toml())
+    return sandboxes.sandboxes["market"]

@@ -1,8 +1,12 @@
 """`hub check`, `hub db` and `hub keys`: what stands, who may ask, and whose files they are."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from hub.app.sandboxes import Sandboxes
 from tests.cli.conftest import Hub
 
 
@@ -57,13 +61,25 @@ def test_an_unreachable_address_is_named_without_credentials(hub: Hub, tmp_path:
     assert "hunter2" not in ran.out + ran.err
 
 
-def test_files_that_hold_data_or_secrets_are_their_owners_only(hub: Hub, market: Any, tmp_path: Path) -> None:
+def test_files_that_hold_data_or_secrets_are_their_owners_only(hub: Hub, sandboxes: Sandboxes, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(sandboxes.toml())
     assert hub("init", "fresh").code == hub("sync").code == hub("keys", "create", "x").code == 0
     for name in ("hub.db", "ledger.db", "fresh/config.toml"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600, name
 
 
-def test_db_tells_its_versions(hub: Hub) -> None:
+@pytest.fixture(params=["sqlite", "postgres"])
+def nowhere(request: pytest.FixtureRequest, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the hub keep what it has where no hub has been yet; on both stores in turn."""
+    if request.param == "sqlite":
+        yield
+        return
+    with request.getfixturevalue("empty_postgres")() as url:
+        monkeypatch.setenv("HUB_HUB__DATABASE_URL", url)
+        yield
+
+
+def test_db_tells_its_versions(hub: Hub, nowhere: None) -> None:
     assert hub("db", "version", "--json").json == {"hub": None, "ledger": None}
     made = hub("db", "upgrade", "--json").json
     assert made == hub("db", "version", "--json").json
@@ -71,7 +87,7 @@ def test_db_tells_its_versions(hub: Hub) -> None:
     assert hub("db", "upgrade").out.startswith("database  version\nhub ")
 
 
-def test_keys_are_made_listed_and_revoked(hub: Hub) -> None:
+def test_keys_are_made_listed_and_revoked(hub: Hub, stored: str) -> None:
     made = hub("keys", "create", "bot", "--scope", "read", "--scope", "act:ticket.*", "--json").json
     assert made["key"].startswith("hub_")
     (line,) = hub("keys", "list", "--json").json["keys"]

@@ -55,8 +55,6 @@ def test_elsewhere_long_work_tells_plain_lines_now_and_then(
 ROWS = [
     ("run_4f5pzrmrmv2j3kq2mwzsc5q2ha", "a text that has many words in it", 1.5, True, "2026-11-22T11:22:33.123456Z")
 ]
-
-
 NAMES = ("id", "title", "size", "fine", "at")
 
 
