@@ -1,4 +1,8 @@
-"""`hub demo`: four systems in, one customer, each effect once, by the sandboxes' own ledgers."""
+"""
+`hub demo`: four systems in, one customer, each effect once, by the sandboxes' own ledgers.
+
+It keeps its hub in files of its own; test_main_job.py has the same job on both stores.
+"""
 
 import json
 import os
@@ -12,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from hub.app.demo import staged
 from hub.cli import run
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +100,17 @@ def test_it_is_quick_small_and_leaves_nothing_behind(told: dict[str, Any]) -> No
 def test_progress_goes_to_stderr_as_plain_lines(told: dict[str, Any]) -> None:
     assert re.search(r"^zendesk tickets: \d+ read, done$", told["stderr"], re.M)
     assert "Traceback" not in told["stderr"]
+
+
+def test_what_the_environment_says_of_a_real_hub_is_nothing_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUB_HUB__DATABASE_URL", f"sqlite:///{tmp_path}/real.db")
+    monkeypatch.setenv("HUB_CONNECTIONS__STRIPE__API_KEY", "sk_live_real")
+    with staged(2) as (app, _):
+        app.ready()
+        assert app.settings.connections["stripe"].options["api_key"] != "sk_live_real"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_person_is_shown_the_proof(capfd: pytest.CaptureFixture[str]) -> None:

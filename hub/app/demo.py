@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 from hub.app.opened import App
 from hub.app.sandboxes import Sandboxes
+from hub.config import load
 from hub.errors import HubError, NotFound
 from hub.money import Money
 from hub.perform import Request
@@ -121,7 +122,11 @@ class Story:
 
 @contextmanager
 def staged(customers: int = 500, seed: int = 7) -> Iterator[tuple[App, Sandboxes]]:
-    """Start the sandboxes and open a hub on them, in a temporary folder that is gone afterwards."""
+    """
+    Start the sandboxes and open a hub on them, in a temporary folder that is gone afterwards.
+
+    The environment's settings are of a real hub, whose databases and credentials this one must not touch.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="deskhub-demo-") as folder,
         Sandboxes.start(customers=customers, seed=seed) as sandboxes,
@@ -129,7 +134,7 @@ def staged(customers: int = 500, seed: int = 7) -> Iterator[tuple[App, Sandboxes
         config = Path(folder) / "config.toml"
         config.write_text(sandboxes.toml(), encoding="utf-8")
         (Path(folder) / "policy.toml").write_text(POLICY, encoding="utf-8")
-        with App.open(config) as app:
+        with App.open(load(config, {})) as app:
             yield app, sandboxes
 
 
