@@ -1,6 +1,7 @@
 """Orders cancelled and customers changed in a system without an API, with the money at Stripe: the whole way."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -205,6 +206,21 @@ def test_two_items_one_after_the_other_are_no_duplicates_and_the_same_twice_is_o
     with pytest.raises(HubError):
         house.ask("order.cancel", "k3", items=second, **given)
     assert len(house.erp.effects("cancel items")) == 2
+
+
+def test_a_request_of_which_one_line_is_refused_books_none(house: House) -> None:
+    order, _ = with_lines(house)
+    number = 700_000 + order.n
+    items = json.dumps([{"line": f"{number}-1", "quantity": 1}, {"line": f"{number}-2", "quantity": 99}])
+    with closing(house.erp.connect()) as database:
+        sql = "INSERT INTO cancel_requests (request_id, order_no, items) VALUES ('r1', ?, ?)"
+        database.execute(sql, (order.number, items))
+    deadline = time.monotonic() + 20
+    while house.row("cancel_requests", "request_id", "r1")["status"] == "NEW" and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert house.row("cancel_requests", "request_id", "r1")["reason_code"] == "LINE_NOT_OPEN"
+    assert house.erp.effects() == []
+    assert house.row("order_lines", "order_id", str(number))["qty"] == order.lines[0].quantity
 
 
 def test_credit_that_ends_is_for_systems_that_keep_its_end(house: House) -> None:

@@ -148,9 +148,12 @@ class Mainframe:
         if self.site.is_booked(row["request_id"]):
             entry.status = 200
             return None, True
+        database.execute("SAVEPOINT booking")
         code, intent, details = book(database, row, _now(database))
         if code is None:
             request.effect(intent, **details)
+        else:
+            database.execute("ROLLBACK TO booking")
         entry.status = 200 if code is None else 422
         return code, not self.site.take("drop_after", request)
 
