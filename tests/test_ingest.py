@@ -416,6 +416,15 @@ def test_values_that_reads_filter_by_are_in_columns(desk: Desk) -> None:
     assert desk.rows(columns, tickets) == [("T-5", "open", f"{people}:1")]
 
 
+@pytest.mark.parametrize("count", [1, 30])
+def test_texts_with_nul_characters_are_stored_however_many(desk: Desk, count: int) -> None:
+    for subject in ("a\0b", "a\0c"):
+        desk.put([ticket(id, no=f"T\0{id}", subject=subject) for id in range(count)])
+        assert [body["subject"] for body in desk.bodies().values()] == [subject] * count
+    assert desk.put([ticket(id, no=f"T\0{id}", subject="a\0c") for id in range(count)]).changed == 0
+    assert desk.rows("SELECT count(*) FROM record WHERE number = ?", "T\0" + "0") == [(1,)]
+
+
 def test_bodies_are_what_the_mapping_made(desk: Desk, mapping: CompiledMapping) -> None:
     page = Page(records=[ticket(1), ticket(2)])
     made = {row.remote_id: row.body for row in mapping.map_page("tickets", page).tables["tickets"].rows}

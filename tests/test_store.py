@@ -4,7 +4,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,7 +19,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SAWarning
 
 from hub.errors import ConfigError, HubError, Temporary
-from hub.store import Database, Source, Sources, Store, checkpoints, clock, cursors, migrate, raw, sqlite, syncs
+from hub.store import Database, Source, Sources, Store, clock, cursors, migrate, raw, sqlite, syncs
 from hub.store.tables import HubTable
 from hub.store.tables_ledger import LedgerTable
 
@@ -330,78 +329,3 @@ def test_times_sort_as_text(one: Any, other: Any) -> None:
 )
 def test_times_of_bodies_get_the_form_that_sorts(given: str, expected: str) -> None:
     assert clock.sortable(given) == expected
-
-
-def test_the_log_is_copied_into_the_file_beside_the_writer(tmp_path: Path) -> None:
-    database = Database(url(tmp_path), "hub")
-    before = (tmp_path / "hub.db").stat().st_size
-    for lot in range(3):
-        with database.write() as tx:
-            rows = [(f"cus_{lot}_{n}", "cus_z", "2026-01-01T00:00:00Z") for n in range(checkpoints.ROWS)]
-            tx.executemany("INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)", rows)
-    deadline = time.monotonic() + 30
-    while (tmp_path / "hub.db").stat().st_size <= before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert (tmp_path / "hub.db").stat().st_size > before
-    database.close()
-    assert not [thread for thread in threading.enumerate() if thread.name in ("hub-checkpoint", "hub-insert_0")]
-
-
-def test_rows_that_cannot_be_inserted_say_so_and_leave_nothing(tmp_path: Path) -> None:
-    database = Database(url(tmp_path), "hub")
-    rows = [("cus_same", "cus_z", "2026-01-01T00:00:00Z")] * 2000
-    with pytest.raises(sqlite3.IntegrityError), database.write() as tx:
-        tx.executemany("INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)", rows)
-    with database.write() as tx:
-        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (0,)
-        tx.executemany("INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)", rows[:1])
-    with database.read() as tx:
-        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (1,)
-    database.close()
-
-
-def test_rows_on_their_way_are_seen_by_the_next_statement(tmp_path: Path) -> None:
-    database = Database(url(tmp_path), "hub")
-    with database.write() as tx:
-        rows = [(f"cus_{n}", "cus_z", "2026-01-01T00:00:00Z") for n in range(5000)]
-        tx.executemany("INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)", rows)
-        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (5000,)
-    more = [(f"x{id}", *others) for id, *others in rows]
-
-    def break_off() -> None:
-        with database.write() as tx:
-            tx.executemany("INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)", more)
-            raise KeyError("the page was bad")
-
-    with pytest.raises(KeyError):
-        break_off()
-    with database.read() as tx:
-        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (5000,)
-    database.close()
-
-
-def test_an_interrupt_while_rows_go_in_leaves_none_of_them(tmp_path: Path) -> None:
-    code = f"""
-import os, signal, threading, time
-from hub.store import Database
-
-def interrupt(tx):
-    while tx._running is None:
-        time.sleep(0.001)
-    os.kill(os.getpid(), signal.SIGINT)
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # where it was started in the background it is ignored
-database = Database({url(tmp_path)!r}, "hub")
-rows = [(f"cus_{{n}}", "cus_z", "2026-01-01T00:00:00Z") for n in range(300_000)]
-try:
-    with database.write() as tx:
-        threading.Thread(target=interrupt, args=(tx,)).start()
-        tx.executemany("INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)", rows)
-        tx.execute("SELECT 1")
-except KeyboardInterrupt:
-    with database.read() as tx:
-        print(tx.execute("SELECT count(*) FROM alias").fetchone()[0])
-database.close()
-"""
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert told.stdout.strip() == "0", told.stderr

@@ -184,6 +184,8 @@ class Transaction:
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any:
         """Run a statement for each of these; many plain inserts become one COPY."""
         rows = parameters if isinstance(parameters, list) else list(parameters)
+        if _any_nul_among(rows):
+            rows = [[_no_nul(one) for one in row] for row in rows]
         cursor = self._connection.cursor()
         many = bulk(sql) if len(rows) >= _COPY_ROWS else None
         if many is not None:
@@ -296,6 +298,11 @@ def _value(one: Any) -> Any:
 
 def _any_nul(values: Sequence[Any]) -> bool:
     return any((isinstance(one, str) and "\0" in one) or (isinstance(one, list) and _any_nul(one)) for one in values)
+
+
+def _any_nul_among(rows: Sequence[Sequence[Any]]) -> bool:
+    """Tell it before they are sent: a server that meets one gives up the whole transaction."""
+    return "\0" in "".join([one for row in rows for one in row if type(one) is str])
 
 
 def _no_nul(one: Any) -> Any:

@@ -7,9 +7,10 @@ connections of their own and never wait for the writer.
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ class Connection(sqlite3.Connection):
 
     _beside: ThreadPoolExecutor | None = None
     _running: "Future[Any] | None" = None
+    _turn: object = None
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._inserting = threading.Lock()
 
     def executemany(self, sql: str, rows: Iterable[Any], /) -> sqlite3.Cursor:
         """Run a statement for each of these rows; plain inserts of many rows go in by the thousand."""
@@ -51,18 +57,29 @@ class Connection(sqlite3.Connection):
             return super().executemany(sql, values)
         whole = len(values) - len(values) % at_once
         lots = [tuple(chain.from_iterable(values[at : at + at_once])) for at in range(0, whole, at_once)]
-        if self._beside is None:
-            self._beside = ThreadPoolExecutor(1, "hub-insert")
-        self._running = self._beside.submit(self._insert, many, lots, sql, values[whole:])
+        insert, each = super().execute, super().executemany
+        steps: list[Callable[[], object]] = [partial(insert, many, lot) for lot in lots]
+        self._go_in([*steps, partial(each, sql, values[whole:])] if values[whole:] else steps)
         return self.cursor()
 
-    def _insert(self, many: str, lots: list[tuple[Any, ...]], single: str, rest: list[Any]) -> None:
-        for lot in lots:
-            if not self.in_transaction:  # taken back meanwhile: what goes on now would be there for good
-                return
-            super().execute(many, lot)
-        if rest:
-            super().executemany(single, rest)
+    def _go_in(self, steps: Sequence[Callable[[], object]]) -> None:
+        self._turn = turn = object()
+        if self._beside is None:
+            self._beside = ThreadPoolExecutor(1, "hub-insert")
+        try:
+            self._running = self._beside.submit(self._insert, turn, steps)
+        except RuntimeError:  # no thread is to be had, or Python ends; what was handed over may wait for a thread still
+            try:
+                self._insert(turn, steps)
+            finally:
+                self._turn = None
+
+    def _insert(self, turn: object, steps: Sequence[Callable[[], object]]) -> None:
+        for step in steps:
+            with self._inserting:
+                if self._turn is not turn:  # taken back meanwhile: what goes in now would be there for good
+                    return
+                step()
 
     def settle(self) -> None:
         """Wait for the rows that are still on their way into a table. Raises what was wrong with them."""
@@ -84,11 +101,11 @@ class Connection(sqlite3.Connection):
 
     def rollback(self) -> None:
         """Take back what all statements did, those that are still at work too."""
-        while self._running is not None:
+        while True:
             with suppress(KeyboardInterrupt):  # which is under way already; rows that outlive this would be committed
-                wait([self._running])
-                self._running = None
-        super().rollback()
+                self._turn = self._running = None
+                with self._inserting:
+                    return super().rollback()
 
     def close(self) -> None:
         """Close the connection, and end its thread."""
@@ -127,8 +144,8 @@ class SqliteFile:
             connection = self._writing()
             self._owner = me
             try:
-                self._begin(connection)
                 with _transaction(connection):
+                    self._begin(connection)
                     yield connection
                 self._checkpoints.written(connection.total_changes)
             finally:
@@ -140,8 +157,8 @@ class SqliteFile:
         with self._told("read"):
             connection = self._take()
             try:
-                connection.execute("BEGIN")
                 with _transaction(connection):
+                    connection.execute("BEGIN")
                     yield connection
             finally:
                 self._give(connection)

@@ -1,0 +1,141 @@
+"""A SQLite file under load: rows that go in beside the writer, the log that is copied, interrupts and ends."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hub.store import Database, checkpoints
+
+ALIAS = "INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)"
+
+
+def url(path: Path) -> str:
+    return f"sqlite:///{path / 'hub.db'}"
+
+
+def test_the_log_is_copied_into_the_file_beside_the_writer(tmp_path: Path) -> None:
+    database = Database(url(tmp_path), "hub")
+    before = (tmp_path / "hub.db").stat().st_size
+    for lot in range(3):
+        with database.write() as tx:
+            rows = [(f"cus_{lot}_{n}", "cus_z", "2026-01-01T00:00:00Z") for n in range(checkpoints.ROWS)]
+            tx.executemany(ALIAS, rows)
+    deadline = time.monotonic() + 30
+    while (tmp_path / "hub.db").stat().st_size <= before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert (tmp_path / "hub.db").stat().st_size > before
+    database.close()
+    assert not [thread for thread in threading.enumerate() if thread.name in ("hub-checkpoint", "hub-insert_0")]
+
+
+def test_rows_that_cannot_be_inserted_say_so_and_leave_nothing(tmp_path: Path) -> None:
+    database = Database(url(tmp_path), "hub")
+    rows = [("cus_same", "cus_z", "2026-01-01T00:00:00Z")] * 2000
+    with pytest.raises(sqlite3.IntegrityError), database.write() as tx:
+        tx.executemany(ALIAS, rows)
+    with database.write() as tx:
+        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (0,)
+        tx.executemany(ALIAS, rows[:1])
+    with database.read() as tx:
+        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (1,)
+    database.close()
+
+
+def test_rows_on_their_way_are_seen_by_the_next_statement(tmp_path: Path) -> None:
+    database = Database(url(tmp_path), "hub")
+    with database.write() as tx:
+        rows = [(f"cus_{n}", "cus_z", "2026-01-01T00:00:00Z") for n in range(5000)]
+        tx.executemany(ALIAS, rows)
+        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (5000,)
+    more = [(f"x{id}", *others) for id, *others in rows]
+
+    def break_off() -> None:
+        with database.write() as tx:
+            tx.executemany(ALIAS, more)
+            raise KeyError("the page was bad")
+
+    with pytest.raises(KeyError):
+        break_off()
+    with database.read() as tx:
+        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (5000,)
+    database.close()
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+def test_rows_that_found_no_thread_never_go_into_a_later_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    database, start = Database(url(tmp_path), "hub"), threading.Thread.start
+
+    def break_off() -> None:
+        with database.write() as tx:
+            tx.executemany(ALIAS, [(f"cus_bad_{n}", "cus_z", "now") for n in range(2000)])
+            assert tx.execute("SELECT count(*) FROM alias").fetchone() == (2000,), "they go in without a thread"
+            raise KeyError("the page was bad")
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name.startswith("hub-insert"):
+            raise failure
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises((KeyError, KeyboardInterrupt)):
+        break_off()
+    monkeypatch.undo()
+    with database.write() as tx:
+        tx.executemany(ALIAS, [(f"cus_{n}", "cus_z", "now") for n in range(1000)])
+    with database.read() as tx:
+        assert tx.execute("SELECT count(*), min(id) FROM alias").fetchone() == (1000, "cus_0")
+    database.close()
+
+
+def test_many_rows_go_in_while_python_ends(tmp_path: Path) -> None:
+    code = f"""
+import threading
+from hub.store import Database
+
+def work():
+    threading.main_thread().join()
+    with database.write() as tx:
+        tx.executemany({ALIAS!r}, rows)
+
+database = Database({url(tmp_path)!r}, "hub")
+rows = [(f"cus_{{n}}", "cus_z", "now") for n in range(2001)]
+threading.Thread(target=work).start()
+"""
+    subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=True)
+    with closing(sqlite3.connect(tmp_path / "hub.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM alias").fetchone() == (2001,)
+
+
+def test_an_interrupt_while_rows_go_in_leaves_none_of_them(tmp_path: Path) -> None:
+    code = f"""
+import os, signal, threading, time
+from hub.store import Database
+
+def interrupt(tx):
+    while tx._running is None:
+        time.sleep(0.001)
+    os.kill(os.getpid(), signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where it was started in the background it is ignored
+database = Database({url(tmp_path)!r}, "hub")
+rows = [(f"cus_{{n}}", "cus_z", "2026-01-01T00:00:00Z") for n in range(300_000)]
+try:
+    with database.write() as tx:
+        threading.Thread(target=interrupt, args=(tx,)).start()
+        tx.executemany({ALIAS!r}, rows)
+        tx.execute("SELECT 1")
+except KeyboardInterrupt:
+    with database.read() as tx:
+        print(tx.execute("SELECT count(*) FROM alias").fetchone()[0])
+database.close()
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert told.stdout.strip() == "0", told.stderr
