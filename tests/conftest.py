@@ -166,15 +166,20 @@ def postgres_databases(empty_postgres: Databases) -> Iterator[Databases]:
 
     @contextmanager
     def fresh() -> Iterator[str]:
-        url = free.pop() if free else stack.enter_context(empty_postgres())
-        for branch in ("hub", "ledger"):
-            Database(url, branch).close()  # type: ignore[arg-type]
+        url = free.pop() if free else migrated(stack.enter_context(empty_postgres()))
         yield url
         if emptied(url):
             free.append(url)
 
     with stack:
         yield fresh
+
+
+def migrated(url: str) -> str:
+    """Make the tables of a hub and of its ledger in a Postgres database."""
+    Database(url, "hub").close()
+    Database(url, "ledger").close()
+    return url
 
 
 def _told(server: str, *statements: str) -> None:

@@ -3,6 +3,11 @@
 import sqlite3
 from typing import Any
 
+import pytest
+
+ON_SQLITE = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+"""Marks a test for which a second store would change nothing."""
+
 CHANGES = ("INSERT", "UPDATE", "DELETE")
 TABLES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",

@@ -18,6 +18,7 @@ from hub.api.codes import CODES, table
 from hub.app import App
 from hub.app.sandboxes import Sandboxes
 from tests.conftest import Databases
+from tests.stores import ON_SQLITE
 
 ROOT = Path(__file__).parents[1]
 MARKET = ROOT / "tests" / "market"
@@ -424,7 +425,7 @@ def test_a_sync_of_what_is_not_there_is_told(served: Served) -> None:
     problem(served.admin("POST", "/v1/connections/market/sync", json={"stream": "people"}), 422, "invalid")
 
 
-@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)  # whichever store, it is the same document
+@ON_SQLITE
 def test_openapi_is_valid_and_each_action_has_a_typed_path(served: Served) -> None:
     found = served.admin.get("/openapi.json")
     validate(found)

@@ -14,7 +14,7 @@ from hub.app import App, skeletons
 from hub.app import logs as hub_logs
 from hub.app.demo import Story
 from hub.app.sandboxes import Sandboxes
-from hub.config import ConnectionSettings, HubSettings, Settings, SyncSettings, load
+from hub.config import ConnectionSettings, HubSettings, Settings, SyncSettings, ledger_beside, load
 from hub.errors import ConfigError, HubError, Invalid, NotFound
 from hub.vault import Vault
 
@@ -40,43 +40,55 @@ def up(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandboxes]:
 
 
 @pytest.fixture
-def app(up: Sandboxes, tmp_path: Path) -> Iterator[App]:
+def app(up: Sandboxes, tmp_path: Path, database_url: str) -> Iterator[App]:
+    (tmp_path / "config.toml").write_text(f'[hub]\ndatabase_url = "{database_url}"\n{up.toml()}')
+    with App.open(tmp_path / "config.toml") as opened:
+        yield opened
+
+
+@pytest.fixture
+def files(up: Sandboxes, tmp_path: Path) -> Iterator[App]:
+    """A hub whose databases are the files that it makes when nothing else is said."""
     (tmp_path / "config.toml").write_text(up.toml())
     with App.open(tmp_path / "config.toml") as opened:
         yield opened
 
 
-def settings(folder: Path, up: Sandboxes, **more: Any) -> Settings:
+def settings(folder: Path, up: Sandboxes, url: str, **more: Any) -> Settings:
     table = up.tables()["market"]
     connection = ConnectionSettings(
         connector="market", base_url=table["base_url"], options={"token": table["token"]}, **more
     )
-    return Settings(HubSettings(database_url=f"sqlite:///{folder}/hub.db"), {"one": connection}, None, folder)
+    return Settings(HubSettings(database_url=url), {"one": connection}, None, folder)
 
 
-def test_nothing_is_opened_before_it_is_needed(app: App, tmp_path: Path) -> None:
+def test_nothing_is_opened_before_it_is_needed(files: App, tmp_path: Path) -> None:
     assert not (tmp_path / "hub.db").exists()
-    app.check()
+    files.check()
     assert not (tmp_path / "hub.db").exists()
-    app.sync()
+    files.sync()
     assert (tmp_path / "hub.db").exists()
     assert not (tmp_path / "ledger.db").exists()
 
 
-def test_ready_settings_need_no_file_and_the_ledger_lies_beside(tmp_path: Path, up: Sandboxes) -> None:
-    with App.open(settings(tmp_path, up)) as app:
+def test_ready_settings_need_no_file_and_the_ledger_lies_beside(
+    tmp_path: Path, up: Sandboxes, database_url: str
+) -> None:
+    with App.open(settings(tmp_path, up, database_url)) as app:
         assert app.keys.list() == []
         assert app.ready().keys() == {"hub", "ledger"}
-    assert (tmp_path / "ledger.db").exists()
+        assert app.ledger.database.url == ledger_beside(database_url)
 
 
-def test_only_the_configured_streams_are_read(tmp_path: Path, up: Sandboxes) -> None:
-    with App.open(settings(tmp_path, up, sync=SyncSettings(streams=["people"]))) as app:
+def test_only_the_configured_streams_are_read(tmp_path: Path, up: Sandboxes, database_url: str) -> None:
+    with App.open(settings(tmp_path, up, database_url, sync=SyncSettings(streams=["people"]))) as app:
         assert list(app.sync()["one"]) == ["people"]
 
 
-def test_a_configured_stream_that_the_mapping_lacks_is_refused(tmp_path: Path, up: Sandboxes) -> None:
-    with App.open(settings(tmp_path, up, sync=SyncSettings(streams=["poeple"]))) as app:
+def test_a_configured_stream_that_the_mapping_lacks_is_refused(
+    tmp_path: Path, up: Sandboxes, database_url: str
+) -> None:
+    with App.open(settings(tmp_path, up, database_url, sync=SyncSettings(streams=["poeple"]))) as app:
         with pytest.raises(
             ConfigError, match=r'\[connections.one\] sync.streams: the mapping has no stream "poeple"; did'
         ):
@@ -104,8 +116,8 @@ def test_a_connector_that_breaks_in_check_is_told_without_its_text(app: App, mon
     assert report["error"].startswith(f"market: check: the connector failed with RuntimeError at {place}")
 
 
-def test_an_interrupted_sync_of_several_stops_all_of_them(tmp_path: Path, up: Sandboxes) -> None:
-    made = settings(tmp_path, up)
+def test_an_interrupted_sync_of_several_stops_all_of_them(tmp_path: Path, up: Sandboxes, database_url: str) -> None:
+    made = settings(tmp_path, up, database_url)
     two = Settings(made.hub, {"one": made.connections["one"], "two": made.connections["one"]}, None, tmp_path)
     up.sandboxes["market"].fault("GET /", "slow:0.1s", times=200)
     steps: list[Any] = []
@@ -135,14 +147,14 @@ def test_a_connection_that_cannot_open_can_do_nothing(tmp_path: Path) -> None:
         assert all(line["connections"] == [] for line in app.describe_actions())
 
 
-def test_a_database_that_does_not_answer_is_temporary(app: App, tmp_path: Path) -> None:
-    app.ready()
-    app.store.close()
+def test_a_file_that_is_no_database_any_more_is_told(files: App, tmp_path: Path) -> None:
+    files.ready()
+    files.store.close()
     (tmp_path / "hub.db").write_bytes(b"no database" * 1000)
     for name in ("hub.db-wal", "hub.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
     with pytest.raises(HubError):
-        app.ready()
+        files.ready()
 
 
 def test_logs_hold_no_secret(

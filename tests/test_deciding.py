@@ -14,6 +14,7 @@ from hub.api import create_app
 from hub.app import App
 from hub.app.sandboxes import Sandboxes
 from hub.cli import run
+from tests.stores import ON_SQLITE
 
 ROOT = Path(__file__).parents[1]
 POLICY = """
@@ -59,10 +60,10 @@ class Served:
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+def served(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "market"))
     with Sandboxes.start(["market"], customers=30) as up:
-        (tmp_path / "config.toml").write_text(up.toml())
+        (tmp_path / "config.toml").write_text(f'[hub]\ndatabase_url = "{database_url}"\n{up.toml()}')
         (tmp_path / "policy.toml").write_text(POLICY)
         with App.open(tmp_path / "config.toml") as app:
             app.sync()
@@ -151,11 +152,13 @@ def test_a_run_may_be_accepted_and_looked_up_later(served: Served) -> None:
     assert found["status"] == "succeeded"
 
 
+@ON_SQLITE
 def test_a_cursor_of_runs_that_is_none_is_refused(served: Served) -> None:
     answer = served("GET", "/v1/runs?cursor=zz", "read")
     assert (answer.status_code, answer.json()["field_path"]) == (422, "cursor")
 
 
+@ON_SQLITE
 def test_the_schema_of_an_amount_admits_text(served: Served) -> None:
     schemas = served("GET", "/openapi.json", "read").json()["components"]["schemas"]
     kinds = {variant["type"] for variant in schemas["Amount"]["anyOf"]}
@@ -220,6 +223,7 @@ def test_the_command_line_freezes_money(hub: Any) -> None:
     assert hub("freeze", "time")[0] == 2
 
 
+@ON_SQLITE
 def test_the_command_line_checks_tests_and_explains_the_policy(served: Served, hub: Any) -> None:
     assert [rule["rule"] for rule in hub("policy", "check")[1]["rules"]] == ["held"]
     cases = served.folder / "cases.toml"

@@ -17,6 +17,7 @@ from hub.app import App
 from hub.app.sandboxes import Sandboxes
 from hub.perform import Result
 from hub.records import KINDS
+from tests.conftest import Databases
 
 ROOT = Path(__file__).parents[1]
 MARKET = ROOT / "tests" / "market"
@@ -26,13 +27,13 @@ ANY = "…"
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+def api(tmp_path_factory: pytest.TempPathFactory, databases: Databases) -> Iterator[tuple[str, str]]:
     """A served hub on a Market sandbox, synced: its URL and a key."""
     folder = tmp_path_factory.mktemp("hub")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(MARKET))
-        with Sandboxes.start(["market"], customers=12) as up:
-            (folder / "config.toml").write_text(up.toml())
+        with Sandboxes.start(["market"], customers=12) as up, databases() as url:
+            (folder / "config.toml").write_text(f'[hub]\ndatabase_url = "{url}"\n{up.toml()}')
             with App.open(folder / "config.toml") as app:
                 app.sync()
                 server = uvicorn.Server(uvicorn.Config(create_app(app), "127.0.0.1", 0, log_level="critical"))

@@ -44,7 +44,7 @@ def opened(database_url: str, tmp_path: Path) -> Iterator[Opener]:
     plugins = discover()
 
     def one(url: str, connector: str = "salesforce", streams: list[str] | None = None, **options: Any) -> App:
-        hub = HubSettings(database_url=database_url, ledger_url=f"sqlite:///{tmp_path}/ledger.db")
+        hub = HubSettings(database_url=database_url)
         sync = SyncSettings(streams=streams)
         mine = ConnectionSettings(connector=connector, base_url=url, sync=sync, options=options)
         apps.append(App(Settings(hub, {"mine": mine}, None, tmp_path), plugins))

@@ -21,10 +21,11 @@ from hub.vault import Vault
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
-def settings_in(folder):
-    hub = Settings(directory=folder).hub
-    update = {"database_url": f"sqlite:///{folder}/hub.db", "policy": folder / "none.toml"}
-    return Settings(hub.model_copy(update=update), directory=folder)
+@pytest.fixture
+def settings(tmp_path, database_url):
+    hub = Settings(directory=tmp_path).hub
+    update = {"database_url": database_url, "policy": tmp_path / "none.toml"}
+    return Settings(hub.model_copy(update=update), directory=tmp_path)
 
 
 def until(what, seconds=10):
@@ -57,20 +58,20 @@ def test_a_worker_that_is_stopped_stays_stopped():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_sent_the_moment_the_address_is_told_ends_the_server(number, tmp_path, monkeypatch):
+def test_a_signal_sent_the_moment_the_address_is_told_ends_the_server(number, settings, monkeypatch):
     monkeypatch.setattr(out, "say", lambda line: signal.raise_signal(number))
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
-    with App(settings_in(tmp_path)) as app, bound("127.0.0.1", 0) as listening:
+    with App(settings) as app, bound("127.0.0.1", 0) as listening:
         listen(app, listening, worker=False)  # comes back
         assert listening.fileno() == -1
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
 
 
-def test_a_fault_of_the_hub_is_logged_by_class_and_place_never_by_its_text(tmp_path, capsys, monkeypatch):
+def test_a_fault_of_the_hub_is_logged_by_class_and_place_never_by_its_text(settings, capsys, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("ada@marker.example")
 
-    with App(settings_in(tmp_path)) as app:
+    with App(settings) as app:
         key = app.keys.ensure_admin_key()
         monkeypatch.setattr(app, "runs", broken)
         logs.configure("warning", Vault(), service=True)

@@ -123,7 +123,6 @@ def opened(database_url: str, desk: Desk, tmp_path: Any) -> Iterator[Opener]:
 
     def one(token: str = "good-token", **limits: Any) -> App:
         hub = HubSettings(database_url=database_url, policy=tmp_path / "policy.toml", breaker_failures=3)
-        hub = hub.model_copy(update={"ledger_url": f"sqlite:///{tmp_path}/ledger.db"})
         connection = ConnectionSettings(connector="desk", base_url=desk.url, options={"token": token}, **limits)
         apps.append(App(Settings(hub, {"mine": connection}, None, tmp_path), plugins))
         apps[-1].connections.open("mine").transport.sleep = lambda _: None

@@ -51,7 +51,7 @@ class ExportConnector(Connector):
 
 @pytest.fixture
 def app(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
-    hub = HubSettings(database_url=database_url, ledger_url=f"sqlite:///{tmp_path}/ledger.db")
+    hub = HubSettings(database_url=database_url)
     sync, limits = SyncSettings(every="5m"), LimitSettings(enforce="always")
     mine = ConnectionSettings(connector="export", base_url="http://127.0.0.1:9", sync=sync, limits=limits)
     plugins = Plugins(connectors={"export": ExportConnector})

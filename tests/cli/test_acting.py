@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Hub
+from tests.stores import ON_SQLITE
 
 
 def test_actions_say_who_can(hub: Hub, market: Any) -> None:
@@ -56,6 +57,7 @@ def test_runs_name_the_key_that_asked(hub: Hub, market: Any, tmp_path: Path) -> 
     assert hub("runs", "--json").json["data"][0]["principal_name"] == "nightly bot"
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("given", "text"),
     [

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Hub
+from tests.stores import ON_SQLITE
 
 
 def test_map_preview_needs_no_configuration(hub: Hub, tmp_path: Path) -> None:
@@ -49,6 +50,7 @@ def test_a_record_that_is_not_there_cannot_be_previewed(hub: Hub, market: Any, m
     hub("map", "preview", "market", "people", "--id", "p999").failed(1, "market people: there is no record with the id")
 
 
+@ON_SQLITE
 def test_an_unknown_mapping_is_told_with_each_known_name_once(hub: Hub, market: Any) -> None:
     ran = hub("map", "check", "xyz")
     ran.failed(2, '"xyz" is no connection and no connector; known: ')
@@ -97,10 +99,12 @@ def test_map_check_names_the_place_of_a_mistake(hub: Hub, tmp_path: Path) -> Non
     hub("map", "check", "market", "--mapping", "none.toml").failed(2, "there is no such mapping file")
 
 
+@ON_SQLITE
 def test_map_check_can_ask_the_system_for_its_fields(hub: Hub, market: Any) -> None:
     assert hub("map", "check", "market", "--live", "--json").code == 0
 
 
+@ON_SQLITE
 def test_map_preview_of_a_stream_that_cannot_be_fetched_is_told(
     hub: Hub, market: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

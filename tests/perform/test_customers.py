@@ -14,12 +14,6 @@ HOME = {"street": "Alte Str. 1", "city": "Bonn", "zip": "53111", "country": "DE"
 TWO = ("shop", "shop-b")
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
-def databases(request):
-    """SQLite alone: nothing here depends on the store."""
-    return request.getfixturevalue(f"{request.param}_databases")
-
-
 @pytest.fixture
 def known(build):
     """Build shops that know Ada, with her address in each."""

@@ -11,16 +11,12 @@ from hub.api.guard import MAX_BODY
 from hub.connector import Effect, Outcome, act
 from hub.errors import Invalid, Unsupported
 from tests.perform.shop import ShopConnector
+from tests.stores import ON_SQLITE
 
 FILE = {"name": "bill.pdf", "content_type": "application/pdf", "content": base64.b64encode(b"the bill").decode()}
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
-def databases(request):
-    """SQLite alone: nothing here differs between the stores."""
-    return request.getfixturevalue(f"{request.param}_databases")
-
-
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("files", "path"),
     [

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hub.config import ledger_beside
 from hub.ledger import Ledger, owners
 from tests.perform.test_crashes import CHILD
 
@@ -69,8 +70,8 @@ def test_the_run_of_a_machine_that_died_is_taken_over_when_its_lease_ends(shop, 
     assert len(shop.sandbox.ledger) == 1
 
 
-def test_a_keeper_ends_with_its_ledger(tmp_path):
-    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", lease_s=60)
+def test_a_keeper_ends_with_its_ledger(tmp_path, database_url):
+    ledger = Ledger.open(ledger_beside(database_url), lease_s=60, audit_key=tmp_path / "audit.key")
     with ledger.keeper.holding("run_1", "me"):
         thread = ledger.keeper._thread
         assert thread is not None

@@ -14,12 +14,6 @@ from tests.perform.test_refund_items import ROWS, WITH_LINES
 BOT = Principal("key_bot", "bot", ("act:*",))
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
-def databases(request):
-    """SQLite alone: what differs between the stores is tested where runs break off."""
-    return request.getfixturevalue(f"{request.param}_databases")
-
-
 def cancel(shop, **more):
     return shop.ask("order.cancel", **{"order_ref": "shop/orders/ord-1", "reason": "too late", "refund": True, **more})
 

@@ -13,12 +13,6 @@ OWN_FIELD = MAPPING.replace('"subject", "group_ref"]', '"subject", "group_ref", 
 TICKET = "shop/tickets/tic-1"
 
 
-@pytest.fixture(scope="module", params=["sqlite"])
-def databases(request):
-    """SQLite alone: nothing here differs between the stores."""
-    return request.getfixturevalue(f"{request.param}_databases")
-
-
 class Noting(ShopConnector):
     """A shop that sets a status and notes something in one request."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from hub import reads, sync
 from hub.access import OPERATOR
-from hub.config import ConnectionSettings, Settings
+from hub.config import ConnectionSettings, Settings, ledger_beside
 from hub.connections import Connections
 from hub.connector import (
     Absent,
@@ -138,15 +138,15 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(tmp_path, database_url):
     file = tmp_path / "mainframe.db"
     with closing(sqlite3.connect(file)) as database, database:
         database.execute(f"CREATE TABLE requests ({', '.join(COLUMNS)})")
     table = ConnectionSettings(connector="mainframe", options={"file": str(file)})
     plugins = Plugins(connectors={"mainframe": MainframeConnector})
     connections = Connections(Settings(connections={"mainframe": table}, directory=tmp_path), plugins)
-    store = Store.open(f"sqlite:///{tmp_path / 'hub.db'}")
-    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+    store = Store.open(database_url)
+    ledger = Ledger.open(ledger_beside(database_url), audit_key=tmp_path / "audit.key")
     near = Neighbours(reads.resolve_target, reads.find_customer, reads.get, sync.fetch)
     performer = Performer(store, ledger, connections, ALLOW, plugins, neighbours=near)
     sync.sync_connection(store, connections.open("mainframe"))

@@ -249,12 +249,13 @@ display_name = "name"
 """
 
 
-def test_a_pull_killed_in_the_middle_of_a_file_goes_on_there(tmp_path: Path) -> None:
+def test_a_pull_killed_in_the_middle_of_a_file_goes_on_there(tmp_path: Path, database_url: str) -> None:
     (tmp_path / "drop").mkdir()
     (tmp_path / "drop" / "c.csv").write_text(HEADER + "".join(f"{n},Name {n}\n" for n in range(5_000)))
     (tmp_path / "erp.toml").write_text(MAPPING)
     (tmp_path / "config.toml").write_text(
-        '[connections.erp]\nconnector = "legacy"\nfolder = "drop"\nmapping = "erp.toml"\nsettle_s = 0\npage_size = 50\n'
+        f'[hub]\ndatabase_url = "{database_url}"\n[connections.erp]\nconnector = "legacy"\nfolder = "drop"\n'
+        'mapping = "erp.toml"\nsettle_s = 0\npage_size = 50\n'
     )
     child = subprocess.Popen(
         [sys.executable, "-m", "hub.cli", "sync", "--json"],

@@ -19,6 +19,7 @@ from hub.sandbox import Order, Payment, World
 from hub.sync import sync_connection
 from hub_legacy.sandbox import LegacySandbox
 from hub_stripe.sandbox import StripeSandbox
+from tests.stores import ON_SQLITE
 
 ALLOW = """
 [[rule]]
@@ -31,7 +32,7 @@ HOME = {"line1": "Neue Str. 5", "city": "Wien", "postal_code": "1010", "country_
 class House:
     """A hub on an order system and on Stripe, which know the same people."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, url: str, stack: ExitStack) -> None:
         world = World(customers=40)
         self.erp = stack.enter_context(LegacySandbox(world))
         self.stripe = stack.enter_context(StripeSandbox(world))
@@ -40,7 +41,7 @@ class House:
             f"[connections.{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in table.items())
             for name, table in tables.items()
         )
-        (folder / "config.toml").write_text(text)
+        (folder / "config.toml").write_text(f'[hub]\ndatabase_url = "{url}"\n{text}')
         (folder / "policy.toml").write_text(ALLOW)
         self.app = stack.enter_context(App.open(folder / "config.toml"))
         for name in tables:
@@ -65,9 +66,9 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path, database_url: str) -> Iterator[House]:
     with ExitStack() as stack:
-        yield House(tmp_path, stack)
+        yield House(tmp_path, database_url, stack)
 
 
 def reference(order: Order) -> str:
@@ -122,6 +123,7 @@ def test_a_customers_email_and_address_are_requests_to_the_erp(house: House) -> 
         assert {one.connection for one in moved.skipped} == {"stripe"}
 
 
+@ON_SQLITE
 def test_the_erp_keeps_no_address_for_bills(house: House) -> None:
     person = next(p for p in house.erp.world.known_to("legacy") if "stripe" in p.systems)
     customer = f"erp/customers/{person.number}"
@@ -163,6 +165,7 @@ def test_one_line_of_an_order_is_cancelled_and_only_that_is_refunded(house: Hous
     assert (again.replayed, len(house.stripe.effects("refund"))) == (True, 1)
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("items", "code", "path"),
     [
@@ -180,12 +183,14 @@ def test_items_that_cannot_be_cancelled_are_refused(house: House, items: Any, co
     assert house.erp.effects() == []
 
 
+@ON_SQLITE
 def test_what_has_shipped_is_not_cancelled(house: House) -> None:
     order, _ = house.paid(shipped=True)
     with pytest.raises(Invalid, match="shipped already"):
         house.ask("order.cancel", order_ref=reference(order), reason="x", items=[{"line": "1", "quantity": 1}])
 
 
+@ON_SQLITE
 def test_a_verb_that_does_not_write_the_items_refuses_them(house: House) -> None:
     connection = house.app.connections.open("erp")
     verb = connection.mapping.actions["order.cancel"]
@@ -208,6 +213,7 @@ def test_two_items_one_after_the_other_are_no_duplicates_and_the_same_twice_is_o
     assert len(house.erp.effects("cancel items")) == 2
 
 
+@ON_SQLITE
 def test_a_request_of_which_one_line_is_refused_books_none(house: House) -> None:
     order, _ = with_lines(house)
     number = 700_000 + order.n
@@ -223,6 +229,7 @@ def test_a_request_of_which_one_line_is_refused_books_none(house: House) -> None
     assert house.row("order_lines", "order_id", str(number))["qty"] == order.lines[0].quantity
 
 
+@ON_SQLITE
 def test_credit_that_ends_is_for_systems_that_keep_its_end(house: House) -> None:
     person = next(p for p in house.erp.world.known_to("legacy") if "stripe" in p.systems)
     customer = house.ask("customer.lookup", external_ref=person.number).answer["customers"][0]["id"]
@@ -244,6 +251,7 @@ def test_credit_that_ends_is_for_systems_that_keep_its_end(house: House) -> None
         del connection.mapping.actions["credit.grant"]  # type: ignore[attr-defined]
 
 
+@ON_SQLITE
 def test_the_list_of_actions_tells_who_heeds_which_special_input(house: House) -> None:
     special = {line["name"]: line["special"] for line in house.app.describe_actions()}
     assert special["order.cancel"] == {"items": ["erp"]}

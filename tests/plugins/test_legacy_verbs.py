@@ -450,12 +450,12 @@ def test_a_crash_just_before_the_file_appeared_is_made_up_for(site: Site, monkey
     assert len(site.sandbox.effects("refund SO-100001")) == 1
 
 
-def test_an_answer_that_comes_late_settles_the_run(tmp_path: Path) -> None:
+def test_an_answer_that_comes_late_settles_the_run(tmp_path: Path, database_url: str) -> None:
     """The whole way through the hub: unknown at first, then what the mainframe said, booked or refused."""
     with LegacySandbox(World(customers=25)) as sandbox:
         table = {**sandbox.settings(), "ack_wait_s": 0.05}
         text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
-        (tmp_path / "config.toml").write_text(f"[connections.erp]\n{text}")
+        (tmp_path / "config.toml").write_text(f'[hub]\ndatabase_url = "{database_url}"\n[connections.erp]\n{text}')
         with App.open(tmp_path / "config.toml") as app:
             sync_connection(app.store, app.connections.open("erp"))
             app.performer.in_flight = timedelta(0)  # how long "not there" proves nothing: a minute in real life
