@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.store import Database, checkpoints
+from hub.store import Database, checkpoints, sqlite
 
 ALIAS = "INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)"
 
@@ -139,3 +139,52 @@ database.close()
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert told.stdout.strip() == "0", told.stderr
+
+
+@pytest.mark.parametrize(("long", "copies"), [(1, 3), (checkpoints.LONG, 6)])
+def test_where_the_log_is_long_every_other_turn_is_the_writers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, long: int, copies: int
+) -> None:
+    monkeypatch.setattr(checkpoints, "LONG", long)
+    database, made = Database(url(tmp_path), "hub"), list[int]()
+    connect = database.kept._checkpoints._connect  # type: ignore[attr-defined]
+
+    def counted() -> sqlite3.Connection:
+        made.append(1)
+        return connect()  # type: ignore[no-any-return]
+
+    copier = checkpoints.Checkpoints(counted)
+    with database.write() as tx:
+        tx.execute(ALIAS, ("cus_a", "cus_z", "now"))
+    for turn in range(1, 7):
+        copier.written(turn * checkpoints.ROWS)
+        while copier._wanted or not copier._told._waiters:  # type: ignore[attr-defined]
+            time.sleep(0.001)
+    copier.close()
+    assert len(made) == copies
+    database.close()
+
+
+def test_a_log_that_grew_long_under_a_reader_gives_its_room_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_LOG_BYTES", 100_000)
+    monkeypatch.setattr(sqlite, "LONG", 10)
+    database, log = Database(url(tmp_path), "hub"), tmp_path / "hub.db-wal"
+
+    def write(prefix: str) -> None:
+        with database.write() as tx:
+            tx.executemany(ALIAS, [(f"{prefix}{n}", "cus_z", "now") for n in range(3000)])
+
+    write("a")
+    with database.read() as tx:
+        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (3000,)
+        write("b")
+        write("c")
+        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (3000,)
+        grown = log.stat().st_size
+    for prefix in "def":
+        with database.write() as tx:
+            tx.execute(ALIAS, (prefix, "cus_z", "now"))
+    assert log.stat().st_size <= 100_000 < grown
+    database.close()

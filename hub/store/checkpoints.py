@@ -9,6 +9,8 @@ from contextlib import closing
 log = logging.getLogger("hub.store")
 ROWS = 4000
 """After so many changed rows the log is copied."""
+LONG = 16_000
+"""With so many pages the log is long: the writer copies it himself."""
 
 
 class Checkpoints:
@@ -16,7 +18,8 @@ class Checkpoints:
     A thread that copies the log whenever enough was written; it is begun when that is so for the first time.
 
     The log begins anew only where all of it was copied, which a writer that goes on prevents: he does that himself once
-    the log is long (`wal_autocheckpoint`), and finds little left to copy.
+    the log is long (`wal_autocheckpoint`), and finds little left to copy. Nobody else may be copying then, so on a slow
+    disk, where this thread would never pause, every other turn is left to him.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
@@ -58,9 +61,13 @@ class Checkpoints:
         while self._due():
             try:
                 with closing(self._connect()) as connection:
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                    _, pages, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             except sqlite3.Error as exc:
                 log.warning("the database's log was not copied (%s); the writer does it", exc)
+            else:
+                if pages >= LONG:
+                    self._wanted = False  # what was asked for meanwhile is the writer's
+                    self._due()
 
     def _due(self) -> bool:
         with self._told:

@@ -17,7 +17,7 @@ from typing import Any
 
 from hub.errors import Temporary
 from hub.store import held, migrate
-from hub.store.checkpoints import Checkpoints
+from hub.store.checkpoints import LONG, Checkpoints
 from hub.store.dialect import inserting
 
 SCHEME = "sqlite:///"
@@ -26,7 +26,7 @@ _DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sql
 _SYNCHRONOUS = {"hub": "NORMAL", "ledger": "FULL"}
 _SIZES = ("page_size", "page_count", "freelist_count")
 _CACHE_KIB = 8_000
-_CHECKPOINT_PAGES = 16_000
+_LOG_BYTES = 200_000_000
 _AT_ONCE = 1000
 
 
@@ -245,7 +245,8 @@ class SqliteFile:
             connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.branch]}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {LONG}")
+            connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         except BaseException:
             connection.close()
             raise
