@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 ON_SQLITE = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
-"""Marks a test for which a second store would change nothing."""
+"""Marks a test that is about SQLite, or for which a second store would change nothing."""
 
 CHANGES = ("INSERT", "UPDATE", "DELETE")
 TABLES = {
@@ -24,8 +24,9 @@ SELECT (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal)
     + (SELECT count(*) FROM hub.alembic_version WHERE version_num = '9999')
 """
 FILLED = """
-SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relkind = 'r' AND c.relname <> 'alembic_version'
-    AND c.relnamespace::regnamespace::text IN ('hub', 'ledger', 'traffic')
+SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relkind = 'r'
+    AND c.relname NOT IN ('alembic_version', 'dbos_migrations')
+    AND c.relnamespace::regnamespace::text IN ('hub', 'ledger', 'traffic', 'dbos')
     ORDER BY (SELECT count(*) FROM pg_constraint WHERE confrelid = c.oid)
 """
 

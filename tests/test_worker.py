@@ -28,8 +28,9 @@ from hub.app.worker import pace_s
 from hub.errors import HubError
 from hub.ledger import NewRun, Run
 from hub.ledger.rows import RUN_COLUMNS
-from hub.store import asked, deliveries
+from hub.store import asked, deliveries, is_postgres
 from tests.conftest import Databases
+from tests.stores import ON_SQLITE
 
 ROOT = Path(__file__).parents[1]
 MARKET = ROOT / "tests" / "market"
@@ -139,8 +140,10 @@ def test_a_port_in_use_is_told_in_one_line(tmp_path: Path, market: Any) -> None:
 
 
 @pytest.fixture
-def app(tmp_path: Path, market: Any) -> Iterator[App]:
-    with App.open(tmp_path / "config.toml") as opened:
+def app(tmp_path: Path, market: Any, database_url: str) -> Iterator[App]:
+    config = tmp_path / "config.toml"
+    config.write_text(f'[hub]\ndatabase_url = "{database_url}"\n{config.read_text()}')
+    with App.open(config) as opened:
         yield opened
 
 
@@ -156,6 +159,7 @@ def working(worker: Worker) -> Iterator[None]:
         assert not thread.is_alive()
 
 
+@ON_SQLITE  # the next one says more, on both stores
 def test_a_schedule_runs_at_once_and_again(app: App) -> None:
     worker = Worker(app)
     assert worker.schedules == {"market": 1}
@@ -167,8 +171,7 @@ def test_a_schedule_pulls_each_stream_once_a_slot_and_never_piles_up(app: App, m
     market.fault("GET /people", "slow:1.5s", times=1)
     with working(Worker(app)):
         until(lambda: len([s for s in app.syncs.latest(10) if s["state"] == "succeeded"]) >= 2)
-    with closing(sqlite3.connect(engine_file(app))) as connection:
-        rows = connection.execute("SELECT workflow_uuid, status FROM workflow_status ORDER BY created_at").fetchall()
+    rows = engine_rows(app, "SELECT workflow_uuid, status FROM {}workflow_status ORDER BY created_at")
     streams = [id.split(":")[2] for id, _ in rows if id.startswith("pull:market:")]
     waiting = [id.split(":")[2] for id, status in rows if status == "ENQUEUED"]
     assert set(streams) == set(app.syncs.streams("market"))
@@ -179,6 +182,15 @@ def engine_file(app: App) -> Path:
     return Path(str(app.settings.hub.engine_url).removeprefix("sqlite:///"))
 
 
+def engine_rows(app: App, sql: str) -> list[Any]:
+    """Ask the engine's own tables, `{}` before each name being the place of theirs."""
+    if not is_postgres(app.settings.hub.database_url):
+        with closing(sqlite3.connect(engine_file(app))) as file:
+            return file.execute(sql.format("")).fetchall()
+    with app.store.read() as tx:
+        return list(tx.execute(sql.format("dbos.")).fetchall())
+
+
 def left_open(app: App) -> str:
     """Write a run into the journal whose worker died: nobody holds its lease."""
     new = NewRun(action="ticket.tag", principal="op", body_hash="x", request=b"{}", plan=b"{}", connection="market")
@@ -187,6 +199,7 @@ def left_open(app: App) -> str:
     return run.id
 
 
+@ON_SQLITE  # test_crash.py carries on what was really killed, on both stores
 def test_a_worker_carries_on_runs_that_were_left_open(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     first, second = left_open(app), left_open(app)
@@ -235,6 +248,7 @@ def test_a_delivery_is_handed_to_receive_and_one_job_stands_for_all_of_a_connect
     assert received == [("market", "evt_0")]
 
 
+@ON_SQLITE
 def test_a_second_worker_on_one_file_is_refused(tmp_path: Path, app: App) -> None:
     with working(Worker(app)):
         until(lambda: engine_file(app).with_name("engine.db-wal").exists())
