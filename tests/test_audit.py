@@ -8,8 +8,10 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
@@ -19,10 +21,11 @@ from hub.access import Keys
 from hub.app import App
 from hub.app.sandboxes import Sandboxes
 from hub.cli import run as hub
-from hub.config import HubSettings, Settings
+from hub.config import HubSettings, Settings, ledger_beside
 from hub.errors import ConfigError, Temporary
 from hub.ledger import Audit, Ledger, Move, NewRun, NewStep, clerk, seen, seen_in, verify
-from hub.store import Database
+from hub.store import Database, is_postgres
+from tests.stores import ON_SQLITE
 
 ROOT = Path(__file__).parent.parent
 MARKET = ROOT / "tests" / "market"
@@ -47,23 +50,47 @@ def act(ledger, key="k1"):
     return new.id
 
 
-def connect(folder):
-    return sqlite3.connect(folder / "ledger.db", isolation_level=None)
+class Books:
+    """A ledger with its key and its head in a folder; the ledger itself may be on Postgres."""
+
+    def __init__(self, folder, url):
+        self.folder = folder
+        self.hub = url if is_postgres(url) else f"sqlite:///{folder / 'hub.db'}"
+        self.url = ledger_beside(self.hub)
+
+    def examples(self, most):
+        """Give how many examples to try: a Postgres takes its time with each."""
+        return most // 4 if is_postgres(self.url) else most
+
+    def open(self):
+        return Ledger.open(self.url, audit_key=self.folder / "audit.key")
+
+    @contextmanager
+    def audit(self):
+        with closing(Database(self.url, "ledger")) as database:
+            yield Audit(database, key_file=self.folder / "audit.key")
+
+    def tamper(self, *statements):
+        with self.audit() as audit, audit.database.write() as tx:
+            for statement in statements:
+                tx.execute(*statement) if isinstance(statement, tuple) else tx.execute(statement)
+
+    def take(self, rows, *files):
+        """Have these rows in place of those that are here, and copies of these files."""
+        for file in files:
+            shutil.copy(file, self.folder)
+        with self.audit() as audit, audit.database.write() as tx:
+            tx.execute("DELETE FROM audit")
+            tx.executemany(f"INSERT INTO audit (seq, {', '.join(COLUMNS)}) VALUES ({'?, ' * len(COLUMNS)}?)", rows)
+
+    def rows(self):
+        with self.audit() as audit:
+            return list(audit.rows())
 
 
-def tamper(folder, *statements):
-    connection = connect(folder)
-    for statement in statements:
-        connection.execute(*statement) if isinstance(statement, tuple) else connection.execute(statement)
-    connection.close()
-
-
-def checked(folder, **more):
-    database = Database(f"sqlite:///{folder / 'ledger.db'}", "ledger")
-    try:
-        return verify(Audit(database), **more)
-    finally:
-        database.close()
+def checked(books, **more):
+    with books.audit() as audit:
+        return verify(audit, **more)
 
 
 def named(found):
@@ -71,32 +98,44 @@ def named(found):
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+def books(tmp_path, database_url):
+    return Books(tmp_path, database_url)
+
+
+@pytest.fixture
+def ledger(books):
+    ledger = books.open()
     yield ledger
     ledger.close()
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory):
-    """A closed ledger of LENGTH rows, signed."""
-    folder = tmp_path_factory.mktemp("chain")
-    ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
-    for number in range(3):
-        act(ledger, f"k{number}")
-    Keys(ledger.database, audit=ledger.audit).create("bot", ["read"])
-    Keys(ledger.database, audit=ledger.audit).revoke("bot")
-    ledger.close()
-    found = checked(folder)
-    assert (found.ok, found.rows, found.head.count, found.unsigned) == (True, LENGTH, LENGTH, 0)
-    return folder
+def chain(tmp_path_factory, databases):
+    """The closed books of LENGTH rows, signed."""
+    with databases() as url:
+        books = Books(tmp_path_factory.mktemp("chain"), url)
+        ledger = books.open()
+        for number in range(3):
+            act(ledger, f"k{number}")
+        Keys(ledger.database, audit=ledger.audit).create("bot", ["read"])
+        Keys(ledger.database, audit=ledger.audit).revoke("bot")
+        ledger.close()
+        found = checked(books)
+        assert (found.ok, found.rows, found.head.count, found.unsigned) == (True, LENGTH, LENGTH, 0)
+        yield books
 
 
 @pytest.fixture
-def copied(chain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("copied")
-    shutil.copytree(chain, folder, dirs_exist_ok=True)
-    return folder
+def anew(chain):
+    """Makes any books a copy of the chain, again and again."""
+    rows, files = chain.rows(), [chain.folder / name for name in ("audit.key", "audit.head")]
+    return lambda books: books.take(rows, *files)
+
+
+@pytest.fixture
+def copied(books, anew):
+    anew(books)
+    return books
 
 
 # What is written
@@ -147,17 +186,18 @@ def test_contents_never_reach_the_audit(ledger):
     assert "display_name" in repr(rows)
 
 
-def test_the_same_contents_have_the_same_hash_only_under_the_same_key(ledger, tmp_path):
+def test_the_same_contents_have_the_same_hash_only_under_the_same_key(ledger, tmp_path, databases):
     act(ledger, "k1")
     act(ledger, "k2")
     hashes = [row.as_dict()["facts"]["hashes"] for row in ledger.audit.rows() if row.kind == "run_created"]
     assert hashes[0]["reason"] == hashes[1]["reason"]
     assert hashes[0]["key"] != hashes[1]["key"]
     (tmp_path / "other").mkdir()
-    other = Ledger.open(f"sqlite:///{tmp_path / 'other' / 'ledger.db'}")
-    act(other)
-    (row,) = [row for row in other.audit.rows() if row.kind == "run_created"]
-    other.close()
+    with databases() as url:
+        other = Books(tmp_path / "other", url)
+        with closing(other.open()) as ledger:
+            act(ledger)
+        (row,) = [row for row in other.rows() if row.kind == "run_created"]
     assert row.as_dict()["facts"]["hashes"]["reason"] != hashes[0]["reason"]
 
 
@@ -167,7 +207,7 @@ def test_the_key_is_readable_by_its_owner_only(ledger, tmp_path):
 
 
 def test_a_key_file_that_others_can_read_is_warned_of(copied, caplog):
-    (copied / "audit.key").chmod(0o644)
+    (copied.folder / "audit.key").chmod(0o644)
     assert checked(copied).ok
     assert "chmod 600" in caplog.text
 
@@ -178,22 +218,22 @@ def test_a_policy_is_told_of_once_until_it_changes(ledger):
     assert len(list(ledger.audit.rows())) == 3
 
 
-def test_two_processes_keep_one_chain(tmp_path):
+def test_two_processes_keep_one_chain(books):
     code = (
         "import sys\n"
+        "from pathlib import Path\n"
         "from hub.ledger import Ledger\n"
-        "ledger = Ledger.open(sys.argv[1])\n"
+        "ledger = Ledger.open(sys.argv[1], audit_key=Path(sys.argv[2]))\n"
         "for number in range(40):\n"
         "    with ledger.database.write() as tx:\n"
         "        ledger.audit.append(tx, 'test', number=number)\n"
         "    ledger.audit.sign_soon()\n"
         "ledger.close()\n"
     )
-    url = f"sqlite:///{tmp_path / 'ledger.db'}"
-    command = [sys.executable, "-c", code, url]
+    command = [sys.executable, "-c", code, books.url, str(books.folder / "audit.key")]
     children = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     assert [(child.communicate(timeout=60)[1], child.returncode) for child in children] == [("", 0), ("", 0)]
-    found = checked(tmp_path)
+    found = checked(books)
     assert (found.ok, found.rows, found.head.count) == (True, 80, 80)
 
 
@@ -204,14 +244,14 @@ def test_a_head_is_signed_soon_after_a_run_ends(ledger, tmp_path):
 
 
 def test_rows_beyond_the_head_are_genuine_and_signed_by_the_next_process(copied):
-    old = (copied / "audit.head").read_bytes()
-    ledger = Ledger.open(f"sqlite:///{copied / 'ledger.db'}")
+    old = (copied.folder / "audit.head").read_bytes()
+    ledger = copied.open()
     act(ledger, "late")
     ledger.close()
-    (copied / "audit.head").write_bytes(old)  # as after a kill before the head was signed
+    (copied.folder / "audit.head").write_bytes(old)  # as after a kill before the head was signed
     found = checked(copied)
     assert (found.ok, found.unsigned) == (True, 4)
-    ledger = Ledger.open(f"sqlite:///{copied / 'ledger.db'}")
+    ledger = copied.open()
     act(ledger, "later")
     ledger.close()
     assert checked(copied).unsigned == 0
@@ -220,22 +260,18 @@ def test_rows_beyond_the_head_are_genuine_and_signed_by_the_next_process(copied)
 # What verify finds
 
 
-def test_every_way_to_change_one_row_is_named(chain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fuzz")
+def test_every_way_to_change_one_row_is_named(books, anew):
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=books.examples(60), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(1, LENGTH), st.sampled_from(COLUMNS), st.sampled_from(["", "x", None, b"x", 7, "7e4"]))
     def change(seq, column, value):
-        shutil.copytree(chain, folder, dirs_exist_ok=True)
-        connection = connect(folder)
-        (before,) = connection.execute(f"SELECT {column} FROM audit WHERE seq = ?", (seq,)).fetchone()
+        anew(books)
+        before = getattr(books.rows()[seq - 1], column)
         try:
-            connection.execute(f"UPDATE audit SET {column} = ? WHERE seq = ?", (value, seq))
-        except sqlite3.IntegrityError:
+            books.tamper((f"UPDATE audit SET {column} = ? WHERE seq = ?", (value, seq)))
+        except (sqlite3.IntegrityError, psycopg.Error):
             return
-        finally:
-            connection.close()
-        found = checked(folder)
+        found = checked(books)
         assert found.ok is (before == value)
         if not found.ok:
             assert named(found) == {seq}
@@ -244,19 +280,18 @@ def test_every_way_to_change_one_row_is_named(chain, tmp_path_factory):
     change()
 
 
-def test_every_removal_is_named(chain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fuzz")
+def test_every_removal_is_named(books, anew):
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=books.examples(40), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(1, LENGTH), st.integers(0, 4), st.booleans())
     def remove(first, more, renumber):
-        shutil.copytree(chain, folder, dirs_exist_ok=True)
+        anew(books)
         last = min(first + more, LENGTH)
         gone = last - first + 1
-        tamper(folder, ("DELETE FROM audit WHERE seq BETWEEN ? AND ?", (first, last)))
+        books.tamper(("DELETE FROM audit WHERE seq BETWEEN ? AND ?", (first, last)))
         if renumber:
-            tamper(folder, *(f"UPDATE audit SET seq = {n - gone} WHERE seq = {n}" for n in range(last + 1, LENGTH + 1)))
-        found = checked(folder)
+            books.tamper(*(f"UPDATE audit SET seq = {n - gone} WHERE seq = {n}" for n in range(last + 1, LENGTH + 1)))
+        found = checked(books)
         missing = [problem for problem in found.problems if problem.what in ("removed", "cut_off")]
         assert [(p.seq, p.last, p.what == "cut_off") for p in missing] == [(first, last, last == LENGTH)]
         moved = named(found) - set(range(first, last + 1))
@@ -265,22 +300,21 @@ def test_every_removal_is_named(chain, tmp_path_factory):
     remove()
 
 
-def test_every_insertion_is_named(chain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fuzz")
+def test_every_insertion_is_named(books, anew):
     rows = ", ".join(COLUMNS)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=books.examples(40), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(1, LENGTH + 1), st.integers(1, LENGTH), st.booleans())
     def insert(seq, source, forged):
-        shutil.copytree(chain, folder, dirs_exist_ok=True)
-        tamper(
-            folder,
+        anew(books)
+        books.tamper(
             f"CREATE TABLE other AS SELECT {rows} FROM audit WHERE seq = {source}",
             *(f"UPDATE audit SET seq = {n + 1} WHERE seq = {n}" for n in range(LENGTH, seq - 1, -1)),
             f"INSERT INTO audit (seq, {rows}) SELECT {seq}, {rows} FROM other",
             f"UPDATE audit SET kind = 'x' || kind WHERE seq = {seq} AND {forged}",
+            "DROP TABLE other",
         )
-        found = checked(folder)
+        found = checked(books)
         inserted = [p.seq for p in found.problems if p.what == "inserted"]
         assert len(inserted) == 1
         twin = source if source < seq else source + 1  # of two equal rows nobody can tell which is the copy
@@ -290,36 +324,37 @@ def test_every_insertion_is_named(chain, tmp_path_factory):
     insert()
 
 
-def test_every_swap_is_named(chain, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("fuzz")
+def test_every_swap_is_named(books, anew):
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=books.examples(30), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.integers(1, LENGTH), min_size=2, max_size=2, unique=True))
     def swap(pair):
-        shutil.copytree(chain, folder, dirs_exist_ok=True)
+        anew(books)
         a, b = pair
         moves = ((-1, a), (a, b), (b, -1))
-        tamper(folder, *(f"UPDATE audit SET seq = {new} WHERE seq = {old}" for new, old in moves))
-        found = checked(folder)
+        books.tamper(*(f"UPDATE audit SET seq = {new} WHERE seq = {old}" for new, old in moves))
+        found = checked(books)
         assert not found.ok
         assert named(found) == {a, b}
 
     swap()
 
 
-def test_a_chain_written_anew_with_another_key_is_named(copied, tmp_path):
+def test_a_chain_written_anew_with_another_key_is_named(copied, tmp_path, databases):
     """Who can write the database but has no key can only seal with one of his own."""
-    other = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
-    act(other)
-    other.close()
-    shutil.copy(tmp_path / "ledger.db", copied / "ledger.db")
+    (tmp_path / "other").mkdir()
+    with databases() as url:
+        other = Books(tmp_path / "other", url)
+        with closing(other.open()) as ledger:
+            act(ledger)
+        copied.take(other.rows())
     found = checked(copied)
     assert named(found) == set(range(1, LENGTH + 1))
 
 
 def test_a_tail_written_anew_by_the_hub_itself_after_a_cut_is_still_found(copied, caplog):
-    tamper(copied, f"DELETE FROM audit WHERE seq > {LENGTH - 2}")
-    ledger = Ledger.open(f"sqlite:///{copied / 'ledger.db'}")
+    copied.tamper(f"DELETE FROM audit WHERE seq > {LENGTH - 2}")
+    ledger = copied.open()
     act(ledger, "late")
     ledger.close()
     assert "hub audit verify" in caplog.text
@@ -328,17 +363,19 @@ def test_a_tail_written_anew_by_the_hub_itself_after_a_cut_is_still_found(copied
 
 
 def test_an_older_head_kept_elsewhere_still_proves_the_chain(copied):
-    kept = Audit(Database(f"sqlite:///{copied / 'ledger.db'}", "ledger")).files.read_head()
-    ledger = Ledger.open(f"sqlite:///{copied / 'ledger.db'}")
+    with copied.audit() as audit:
+        kept = audit.files.read_head()
+    ledger = copied.open()
     act(ledger, "late")
     ledger.close()
     assert checked(copied, head=kept).ok
-    tamper(copied, f"DELETE FROM audit WHERE seq >= {LENGTH}")
+    copied.tamper(f"DELETE FROM audit WHERE seq >= {LENGTH}")
     assert named(checked(copied, head=kept)) == {LENGTH}
 
 
+@ON_SQLITE  # a Postgres takes no text that is none
 def test_a_row_that_cannot_even_be_read_is_named(copied):
-    tamper(copied, "UPDATE audit SET facts = CAST(X'FF' AS TEXT) WHERE seq = 5")
+    copied.tamper("UPDATE audit SET facts = CAST(X'FF' AS TEXT) WHERE seq = 5")
     assert [(p.seq, p.what) for p in checked(copied).problems] == [(5, "changed")]
 
 
@@ -352,8 +389,8 @@ def test_a_row_that_cannot_even_be_read_is_named(copied):
     ids=["gone", "garbage", "forged"],
 )
 def test_a_spoilt_head_is_told_and_never_signed_over(copied, spoil, said):
-    spoil(copied / "audit.head")
-    ledger = Ledger.open(f"sqlite:///{copied / 'ledger.db'}")
+    spoil(copied.folder / "audit.head")
+    ledger = copied.open()
     act(ledger, "late")
     ledger.close()
     found = checked(copied)
@@ -362,13 +399,13 @@ def test_a_spoilt_head_is_told_and_never_signed_over(copied, spoil, said):
     assert found.problems[0].what == "head"
 
 
-def test_an_empty_ledger_is_well(tmp_path):
-    found = checked(tmp_path)
+def test_an_empty_ledger_is_well(books):
+    found = checked(books)
     assert (found.ok, found.rows, found.head) == (True, 0, None)
 
 
 def test_a_ledger_emptied_beside_its_head_is_named(copied):
-    tamper(copied, "DELETE FROM audit")
+    copied.tamper("DELETE FROM audit")
     found = checked(copied)
     assert [(p.what, p.seq, p.last) for p in found.problems] == [("cut_off", 1, LENGTH)]
 
@@ -377,38 +414,38 @@ def test_a_ledger_emptied_beside_its_head_is_named(copied):
 
 
 def test_without_its_key_nothing_is_written(copied):
-    (copied / "audit.key").unlink()
-    ledger = Ledger.open(f"sqlite:///{copied / 'ledger.db'}")
+    (copied.folder / "audit.key").unlink()
+    ledger = copied.open()
     with pytest.raises(ConfigError, match=r"audit\.key.*put it back"):
         ledger.claim(wish("late"), owner="me")
     assert not ledger.find("key_1", "ticket.note", "Ada Marker late")
     ledger.close()
     with pytest.raises(ConfigError, match=r"audit\.key"):
         checked(copied)
-    assert not (copied / "audit.key").exists()
+    assert not (copied.folder / "audit.key").exists()
 
 
 @pytest.mark.parametrize("text", ["", "short", "zz" * 32, "é"])
 def test_a_key_file_that_holds_no_key_is_refused(copied, text):
-    (copied / "audit.key").write_text(text)
+    (copied.folder / "audit.key").write_text(text)
     with pytest.raises(ConfigError, match="64 hex digits"):
         checked(copied)
 
 
 def test_a_new_key_goes_on_and_the_old_one_still_proves_what_it_sealed(copied):
-    ledger = Ledger.open(f"sqlite:///{copied / 'ledger.db'}")
+    ledger = copied.open()
     row = ledger.audit.accept(new_key=True)
     act(ledger, "late")
     ledger.close()
     assert (row.seq, row.kind) == (LENGTH + 1, "accepted")
     found = checked(copied)
     assert (found.ok, found.rows) == (True, LENGTH + 5)
-    assert len((copied / "audit.key").read_text().split()) == 2
+    assert len((copied.folder / "audit.key").read_text().split()) == 2
 
 
 def test_what_a_lost_key_sealed_can_no_longer_be_proven(copied):
-    (copied / "audit.key").unlink()
-    ledger = Ledger.open(f"sqlite:///{copied / 'ledger.db'}")
+    (copied.folder / "audit.key").unlink()
+    ledger = copied.open()
     ledger.audit.accept(new_key=True)
     act(ledger, "late")
     ledger.close()
@@ -417,14 +454,14 @@ def test_what_a_lost_key_sealed_can_no_longer_be_proven(copied):
 
 
 def test_a_chain_that_was_cut_is_accepted_on_request_and_the_row_says_what_was_lost(copied):
-    tamper(copied, f"DELETE FROM audit WHERE seq > {LENGTH - 3}")
-    ledger = Ledger.open(f"sqlite:///{copied / 'ledger.db'}")
+    copied.tamper(f"DELETE FROM audit WHERE seq > {LENGTH - 3}")
+    ledger = copied.open()
     row = ledger.audit.accept()
     ledger.close()
     assert checked(copied).ok
     before = row.as_dict()["facts"]["before"]
     assert before["count"] == LENGTH
-    assert json.loads((copied / before["kept"]).read_text())["count"] == LENGTH
+    assert json.loads((copied.folder / before["kept"]).read_text())["count"] == LENGTH
 
 
 # Disclosures
@@ -460,7 +497,7 @@ def test_who_saw_which_fields_of_what_is_told(ledger):
     }
 
 
-def test_disclosures_of_many_threads_are_chained_in_few_rows_and_none_is_lost_at_the_end(ledger, tmp_path):
+def test_disclosures_of_many_threads_are_chained_in_few_rows_and_none_is_lost_at_the_end(ledger, books):
     def look(reader):
         for number in range(200):
             ledger.audit.saw(seen(f"key_{reader}", "customer", customer(number, email="a")))
@@ -469,12 +506,11 @@ def test_disclosures_of_many_threads_are_chained_in_few_rows_and_none_is_lost_at
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     ledger.close()
-    audit = Audit(Database(f"sqlite:///{tmp_path / 'ledger.db'}", "ledger"))
-    assert len(disclosed(audit)) == 800
-    assert sum(1 for _ in audit.rows()) < 100
-    assert verify(audit).ok
-    assert verify(audit).unsigned == 0
-    audit.database.close()
+    with books.audit() as audit:
+        assert len(disclosed(audit)) == 800
+        assert sum(1 for _ in audit.rows()) < 100
+        assert verify(audit).ok
+        assert verify(audit).unsigned == 0
 
 
 def test_a_disclosure_is_chained_within_a_second_while_the_hub_runs(ledger):
@@ -537,6 +573,7 @@ def test_after_the_end_nothing_is_shown_unseen(ledger):
         ledger.audit.saw(seen("key_1", "customer", customer(1)))
 
 
+@ON_SQLITE
 def test_disclosures_that_could_not_be_written_are_tried_again(ledger, caplog):
     real, calls = ledger.audit.clerk._append, []
 
@@ -569,17 +606,17 @@ def test_the_thread_ends_when_there_is_nothing_to_do(ledger, monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    (tmp_path / "config.toml").write_text("[hub]\n")
+def folder(tmp_path, books, monkeypatch):
+    (tmp_path / "config.toml").write_text(f'[hub]\ndatabase_url = "{books.hub}"\n')
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HUB_CONFIG", raising=False)
     return tmp_path
 
 
-def test_the_hub_tells_of_reads_and_of_its_policy(tmp_path):
+def test_the_hub_tells_of_reads_and_of_its_policy(tmp_path, books):
     (tmp_path / "policy.toml").write_text('[[rule]]\nname = "r"\naction = "ticket.*"\nverdict = "allow"\n')
-    url = f"sqlite:///{tmp_path / 'hub.db'}"
-    config = HubSettings(database_url=url, policy=tmp_path / "policy.toml", audit_key_file=tmp_path / "elsewhere.key")
+    key, policy = tmp_path / "elsewhere.key", tmp_path / "policy.toml"
+    config = HubSettings(database_url=books.hub, policy=policy, audit_key_file=key)
     for _ in range(2):
         with App.open(Settings(hub=config, directory=tmp_path)) as app:
             app.warm()
@@ -592,7 +629,8 @@ def test_the_hub_tells_of_reads_and_of_its_policy(tmp_path):
     assert not (tmp_path / "audit.key").exists()
 
 
-def test_what_was_shown_just_before_a_server_is_stopped_is_in_the_audit(folder, monkeypatch):
+@ON_SQLITE  # how a server ends is the same on both
+def test_what_was_shown_just_before_a_server_is_stopped_is_in_the_audit(folder, books, monkeypatch):
     monkeypatch.syspath_prepend(str(MARKET))
     with Sandboxes.start(["market"], customers=5) as up:
         (folder / "config.toml").write_text(up.toml())
@@ -609,7 +647,7 @@ def test_what_was_shown_just_before_a_server_is_stopped_is_in_the_audit(folder, 
             one = requests.get(f"{url}/{ids[0]}?include=raw", headers=headers, timeout=20).json()
             child.send_signal(signal.SIGTERM)
             assert child.wait(30) == 0
-    ledger = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
+    ledger = books.open()
     found = disclosed(ledger.audit)
     assert {id for _, _, id in found} == set(ids)
     assert {principal[:4] for principal, _, _ in found} == {"key_"}
@@ -637,12 +675,12 @@ def test_hub_audit_verify_and_export_tell_what_was_done(folder, capsys):
     assert hub(["audit", "export", "--since", "soon"]) == 2
 
 
-def test_hub_audit_verify_names_the_row_and_exits_with_1(folder, capsys):
+def test_hub_audit_verify_names_the_row_and_exits_with_1(folder, books, capsys):
     assert hub(["keys", "create", "bot"]) == 0
     assert hub(["keys", "revoke", "bot"]) == 0
     kept = folder / "head.kept"
     shutil.copy(folder / "audit.head", kept)
-    tamper(folder, "UPDATE audit SET facts = '{}' WHERE seq = 1")
+    books.tamper("UPDATE audit SET facts = '{}' WHERE seq = 1")
     capsys.readouterr()
     assert hub(["audit", "verify"]) == 1
     assert "row 1 was changed" in capsys.readouterr().out

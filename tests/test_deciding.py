@@ -126,6 +126,7 @@ def test_money_is_frozen_by_an_admin_and_the_denial_says_by_whom(served: Served)
     assert served.refund().status_code == 202
 
 
+@ON_SQLITE
 def test_the_policy_is_read_again_while_the_hub_serves(served: Served) -> None:
     assert served.refund().json()["status"] == "needs_approval"
     (served.folder / "policy.toml").write_text(ALLOW)
@@ -246,6 +247,7 @@ def test_the_command_line_checks_tests_and_explains_the_policy(served: Served, h
     assert hub("policy", "check")[0] == 2
 
 
+@ON_SQLITE
 def test_the_command_line_makes_and_rotates_keys(hub: Any) -> None:
     made = hub("keys", "create", "till", "--scope", "act:*@market", "--ceiling", "5.00 EUR", "--rate", "9/second")[1]
     assert made["ceilings"] == {"EUR": 500}
