@@ -104,6 +104,8 @@ def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
     blank = tmp_path_factory.mktemp("blank")
     Database(f"sqlite:///{blank / 'hub.db'}", "hub").close()
     Database(f"sqlite:///{blank / 'ledger.db'}", "ledger").close()
+    for file in blank.glob("*.db"):
+        file.chmod(0o600)  # as the hub makes them
 
     @contextmanager
     def fresh() -> Iterator[str]:

@@ -53,8 +53,8 @@ def test_a_fresh_installation_is_well_and_stays_untouched(folder: Folder, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
 
 
-def test_a_working_installation_is_well(folder: Folder) -> None:
-    config = folder()
+def test_a_working_installation_is_well(folder: Folder, database_url: str) -> None:
+    config = folder(f'database_url = "{database_url}"\n')
     upgrade_databases(config)
     with App.open(config) as app:
         app.ready()
@@ -169,7 +169,7 @@ def test_a_connection_that_refuses_and_one_that_is_silent_are_told(folder: Folde
     assert "there is no folder nowhere" in looked["connection erp"][0].found
 
 
-def test_databases_that_cannot_be_used_are_told(folder: Folder, tmp_path: Path) -> None:
+def test_files_that_are_no_databases_of_this_version_are_told(folder: Folder, tmp_path: Path) -> None:
     config = folder()
     (tmp_path / "hub.db").write_bytes(b"this is no database, and it is long enough to be looked at as one" * 20)
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
@@ -181,18 +181,23 @@ def test_databases_that_cannot_be_used_are_told(folder: Folder, tmp_path: Path) 
     assert "from a newer Deskhub" in looked["database ledger"][0].found
 
 
+def test_a_database_of_a_newer_version_is_told(folder: Folder, database_url: str) -> None:
+    with closing(Database(database_url, "hub")) as database, database.write() as tx:
+        tx.execute("UPDATE alembic_version SET version_num = '9999'")
+    (told,) = found(folder(f'database_url = "{database_url}"\n'))["database hub"]
+    assert (told.status, "from a newer Deskhub" in told.found) == ("failed", True)
+
+
 def test_a_database_that_somebody_holds_is_busy_not_broken(
-    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Folder, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hub.store.health._WAIT_S", 0.1)
-    config = folder()
-    upgrade_databases(config)
-    with closing(sqlite3.connect(tmp_path / "hub.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    config = folder(f'database_url = "{database_url}"\n')
+    with closing(Database(database_url, "hub")) as other, other.write():
         looked = found(config)
-    assert [(f.status, f.found) for f in looked["database hub"]][1] == (
-        "warning", "another process has been writing for over two seconds"
-    )  # fmt: skip
+    assert [(f.status, f.found) for f in looked["database hub"]][1:] == [
+        ("warning", "another process has been writing for over two seconds")
+    ]
 
 
 def test_a_database_is_looked_at_without_a_change(database_url: str) -> None:

@@ -72,7 +72,8 @@ def _postgres(url: str, branch: Branch) -> Health:
         denied = "the server is a standby" if recovering else None
         try:
             with connection.transaction(force_rollback=True):
-                connection.execute(f"SET LOCAL lock_timeout = '{int(_WAIT_S)}s'")
+                connection.execute(f"SET LOCAL lock_timeout = '{_WAIT_S * 1000:.0f}ms'")
+                connection.execute(f"SELECT pg_advisory_xact_lock({postgres.TURNS[branch]})")
                 if version is None:
                     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {branch}")
                 else:

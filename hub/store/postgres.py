@@ -28,7 +28,8 @@ _COPY_ROWS = 20
 _BUSY_S = 30
 _SILENT_S = 120
 _NOT_NOW = ("08", "25P03", "40", "53", "55", "57", "58")
-_TURNS = {"hub": 7_237_011, "ledger": 7_237_012}
+TURNS = {"hub": 7_237_011, "ledger": 7_237_012}
+"""The advisory lock that a write transaction of each schema takes first: one at a time, over all processes."""
 _SYNCHRONOUS = {"hub": "off", "ledger": "on", "traffic": "off"}
 _VACUUMED = ("raw", "state", "untaken", "reject")
 _SIZE = """
@@ -54,7 +55,7 @@ class Postgres:
         with told():
             self._idle.append(self._connect())
             try:
-                migrate.upgrade_schema(self._idle[0], self._connect, branch, turn=_TURNS[branch])
+                migrate.upgrade_schema(self._idle[0], self._connect, branch, turn=TURNS[branch])
             except BaseException:
                 self._idle.pop().close()
                 raise
@@ -141,7 +142,7 @@ class Postgres:
         try:
             connection.execute(
                 f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{_SILENT_S}s';"
-                f" SELECT pg_advisory_xact_lock({_TURNS[self.branch]})"
+                f" SELECT pg_advisory_xact_lock({TURNS[self.branch]})"
             )
         except BaseException:
             _roll_back(connection)
