@@ -29,10 +29,10 @@ def desk(database_url: str) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def systems(tmp_path: Path) -> Iterator[Any]:
+def systems(tmp_path: Path, database_url: str) -> Iterator[Any]:
     """Sandboxes of three systems, and a config.toml that points to them."""
     with Sandboxes.start(["salesforce", "zendesk", "legacy"], customers=12) as up:
-        (tmp_path / "config.toml").write_text(up.toml())
+        (tmp_path / "config.toml").write_text(f'[hub]\ndatabase_url = "{database_url}"\n{up.toml()}')
         yield up.sandboxes
 
 

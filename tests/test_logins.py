@@ -232,11 +232,15 @@ def test_outside_a_hub_a_token_is_kept_by_the_transport() -> None:
 
 
 def test_hub_status_tells_a_person_to_replace_credentials(
-    sandbox: SalesforceSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sandbox: SalesforceSandbox,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = sandbox.settings() | {"session_id": "00D000000000000A!wrong"}
     table = "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
-    (tmp_path / "config.toml").write_text(f"[connections.sf]\n{table}\n")
+    (tmp_path / "config.toml").write_text(f'[hub]\ndatabase_url = "{database_url}"\n[connections.sf]\n{table}\n')
     monkeypatch.chdir(tmp_path)
     assert run(["sync", "--stream", "Contact"]) == 1
     capsys.readouterr()

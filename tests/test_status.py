@@ -131,8 +131,8 @@ def test_the_rest_of_a_pull_is_estimated_from_its_pace_and_the_limits(
     assert left_s(pull, pages_per_s, share=share) == (None if left is None else pytest.approx(left))
 
 
-def test_progress_is_passed_on_and_forgotten_when_the_pull_ends(tmp_path: Path) -> None:
-    traffic, passed = Traffic(f"sqlite:///{tmp_path}/traffic.db"), list[Progress]()
+def test_progress_is_passed_on_and_forgotten_when_the_pull_ends(database_url: str) -> None:
+    traffic, passed = Traffic(beside(database_url)), list[Progress]()
     tell = Underway(traffic, passed.append)
     tell(Progress("a", "s", 5, 5, warnings=("odd",)))
     tell(Progress("a", "s", 10, 10))

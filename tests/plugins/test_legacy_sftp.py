@@ -431,8 +431,9 @@ def test_the_folder_may_start_at_the_users_home(server: Server, opened: Opened) 
 
 
 def test_a_hub_syncs_files_over_sftp_as_its_config_says(
-    server: Server, host_key: asyncssh.SSHKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, host_key: asyncssh.SSHKey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
+    monkeypatch.setenv("HUB_HUB__DATABASE_URL", database_url)
     monkeypatch.setenv("ERP_PASSWORD", "open sesame")
     server.put("drop/c.csv", HEADER + "1,Ada\n2\n")
     line = f"[127.0.0.1]:{server.port} {host_key.export_public_key().decode()}"
