@@ -1,5 +1,6 @@
 """A SQLite file under load: rows that go in beside the writer, the log that is copied, interrupts and ends."""
 
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.store import Database, checkpoints, sqlite
+from hub.errors import Temporary
+from hub.store import Database, checkpoints, held, sqlite
 
 ALIAS = "INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)"
 
@@ -147,7 +149,7 @@ def test_where_the_log_is_long_every_other_turn_is_the_writers(
 ) -> None:
     monkeypatch.setattr(checkpoints, "LONG", long)
     database, made = Database(url(tmp_path), "hub"), list[int]()
-    connect = database.kept._checkpoints._connect  # type: ignore[attr-defined]
+    connect = database.kept._connect  # type: ignore[attr-defined]
 
     def counted() -> sqlite3.Connection:
         made.append(1)
@@ -187,4 +189,53 @@ def test_a_log_that_grew_long_under_a_reader_gives_its_room_back(
         with database.write() as tx:
             tx.execute(ALIAS, (prefix, "cus_z", "now"))
     assert log.stat().st_size <= 100_000 < grown
+    database.close()
+
+
+def test_a_database_that_nobody_closes_lets_go_of_its_threads_and_its_lock(tmp_path: Path) -> None:
+    def use() -> None:
+        with Database(url(tmp_path), "hub").write() as tx:
+            tx.executemany(ALIAS, [(f"cus_{n}", "cus_z", "now") for n in range(checkpoints.ROWS)])
+
+    before = set(threading.enumerate())
+    use()
+    gc.collect()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive(), thread.name
+    with held.alone([tmp_path / "hub.db"]):
+        pass
+
+
+def emptied(database: Database) -> None:
+    """Let a file have far more pages than it needs, and its log be copied at this moment."""
+    plain = "INSERT INTO raw (block, source_id, count, data) VALUES (?, ?, ?, ?)"
+    with database.write() as tx:
+        tx.executemany(plain, [(block, 1, 1, bytes(2000)) for block in range(1, 15_000)])
+    with database.write() as tx:
+        tx.execute("DELETE FROM raw WHERE block > 10")
+
+
+def test_a_file_is_shrunk_while_its_log_is_copied(tmp_path: Path) -> None:
+    database = Database(url(tmp_path), "hub")
+    emptied(database)
+    database.shrink()
+    assert (tmp_path / "hub.db").stat().st_size == sum(database.size()) < 1_000_000
+    assert (tmp_path / "hub.db-wal").stat().st_size == 0
+    database.close()
+
+
+def test_a_file_that_somebody_reads_says_that_it_is_not_shrunk_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY_MS", 50)
+    database = Database(url(tmp_path), "hub")
+    emptied(database)
+    with database.read() as tx:
+        assert tx.execute("SELECT count(*) FROM raw").fetchone() == (10,)
+        with pytest.raises(Temporary, match="somebody reads the old pages"):
+            database.shrink()
+        assert tx.execute("SELECT count(*) FROM raw").fetchone() == (10,)
+    database.shrink()
+    assert (tmp_path / "hub.db").stat().st_size < 1_000_000
     database.close()

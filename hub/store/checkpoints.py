@@ -49,11 +49,15 @@ class Checkpoints:
             return None
         return thread
 
-    def close(self) -> None:
-        """Stop; what was not copied yet stays in the log, which whoever opens the file reads too."""
+    def stop(self) -> None:
+        """Let the thread end; what was not copied yet stays in the log, which whoever opens the file reads too."""
         with self._told:
             self._closed = True
             self._told.notify()
+
+    def close(self) -> None:
+        """Stop, and wait for the thread's end."""
+        self.stop()
         if self._thread is not None:
             self._thread.join()
 

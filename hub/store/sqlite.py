@@ -7,6 +7,7 @@ connections of their own and never wait for the writer.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from hub.errors import Temporary
 from hub.store import held, migrate
@@ -125,7 +127,9 @@ class SqliteFile:
         self._writer: sqlite3.Connection | None = None
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
+        self._connect = partial(_connected, path.absolute(), _SYNCHRONOUS[branch])
         self._checkpoints = Checkpoints(self._connect)
+        finalize(self, self._checkpoints.stop)
         self._let_go = held.share(self.path, self)
         migrate.upgrade(self.path, self.branch)
 
@@ -188,9 +192,12 @@ class SqliteFile:
         with self._lock:
             try:
                 self._writing().execute("VACUUM")
-                self._writing().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                emptied = _emptied(self._writing())
             except sqlite3.OperationalError as exc:
                 raise Temporary(f"{self.path}: could not be written anew ({exc})", retry_after_s=60.0) from exc
+        if not emptied:
+            text = "was written anew, but somebody reads the old pages still; they are given back when that ends"
+            raise Temporary(f"{self.path}: {text}", retry_after_s=60.0)
 
     def close(self) -> None:
         """Close all connections; a transaction still open elsewhere ends first."""
@@ -232,25 +239,36 @@ class SqliteFile:
         else:
             self._idle.append(connection)
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path.absolute(),
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=_BUSY_MS / 1000,
-            cached_statements=256,
-            factory=Connection,
-        )
-        try:
-            connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[self.branch]}")
-            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {LONG}")
-            connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+
+def _connected(path: Path, synchronous: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=_BUSY_MS / 1000,
+        cached_statements=256,
+        factory=Connection,
+    )
+    try:
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LONG}")
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _emptied(connection: sqlite3.Connection) -> bool:
+    """Copy all of the log into the file and cut it off; False where somebody who reads it does not end."""
+    until = time.monotonic() + _BUSY_MS / 1000
+    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)  # for SQLite itself does not wait for another one who is copying the log
+    return True
 
 
 @contextmanager
