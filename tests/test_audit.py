@@ -523,6 +523,7 @@ def test_a_disclosure_is_chained_within_a_second_while_the_hub_runs(ledger):
     assert disclosed(ledger.audit)
 
 
+@ON_SQLITE
 def test_a_full_buffer_holds_readers_up_and_drops_nothing(ledger, monkeypatch):
     monkeypatch.setattr(clerk, "ROOM_BYTES", 2000)
     writing, entered = threading.Event(), threading.Event()

@@ -19,6 +19,7 @@ from hub.drift.describing import Change, differences
 from hub.store import Store, clock, fills
 from hub.sync.sampling import Sample
 from tests.desk import MAPPING, Desk, made, ticket
+from tests.stores import ON_SQLITE
 
 
 @pytest.fixture
@@ -105,6 +106,7 @@ def test_a_field_that_goes_in_the_middle_of_a_pull_takes_only_itself(systems: An
         assert json.loads(app.list("customer", {}, limit=1))["data"][0]["email"]
 
 
+@ON_SQLITE
 def test_the_drift_command_tells_and_the_status_points_to_it(
     systems: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

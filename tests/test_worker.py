@@ -363,6 +363,7 @@ def test_one_connection_is_not_synced_twice_at_once(app: App, market: Any) -> No
     assert [s["state"] for s in app.syncs.latest(10)].count("succeeded") == 1
 
 
+@ON_SQLITE  # two workers on one Postgres, above, end so
 def test_a_stopping_worker_ends_with_the_page_and_the_next_sync_goes_on(app: App, market: Any) -> None:
     market.fault("GET /people", "slow:0.3s", times=50)
     worker = Worker(app)

@@ -202,6 +202,7 @@ def test_a_verb_that_does_not_write_the_items_refuses_them(house: House) -> None
     connection.mapping.actions["order.cancel"] = verb  # type: ignore[index]
 
 
+@ON_SQLITE  # tests/perform/test_order_cancel.py has parts of orders on both stores
 def test_two_items_one_after_the_other_are_no_duplicates_and_the_same_twice_is_one(house: House) -> None:
     order, _ = with_lines(house)
     given = {"order_ref": reference(order), "reason": "x"}
