@@ -329,3 +329,17 @@ def test_times_sort_as_text(one: Any, other: Any) -> None:
 )
 def test_times_of_bodies_get_the_form_that_sorts(given: str, expected: str) -> None:
     assert clock.sortable(given) == expected
+
+
+def test_rows_that_are_updated_again_in_one_transaction_have_what_came_last(store: Store) -> None:
+    rows, sql = range(1, 31), "UPDATE source SET stream = ? WHERE id = ?"
+    with store.write() as tx:
+        insert = "INSERT INTO source (id, connection, name) VALUES (?, ?, ?)"
+        tx.executemany(insert, [(id, "desk", f"table {id}") for id in rows])
+        for word in ("first", "second", "last"):
+            tx.executemany(sql, [(word, id) for id in rows])
+        tx.execute("UPDATE source SET stream = 'one' WHERE id = 1")
+        tx.executemany(sql, [("other", id) for id in rows if id > 2])
+    with store.read() as tx:
+        found = [stream for (stream,) in tx.execute("SELECT stream FROM source ORDER BY id").fetchall()]
+    assert found == ["one", "last", *["other"] * 28]

@@ -95,7 +95,8 @@ class Bulk(NamedTuple):
     """
     One statement for many rows, in Postgres's words: they are copied, with these values behind each, then used.
 
-    `shape` asks for no row of what is copied into: its columns tell the types.
+    `shape` asks for no row of what is copied into: its columns tell the types. `again` comes before all but the first
+    of a transaction: what was copied for those is still there.
     """
 
     before: str | None
@@ -103,6 +104,7 @@ class Bulk(NamedTuple):
     copy: str
     constants: tuple[bool, ...]
     after: str | None
+    again: str | None = None
 
 
 @lru_cache(maxsize=1000)
@@ -147,4 +149,5 @@ def _update(table: str, changes: str, key: str) -> Bulk | None:
     typed = f"SELECT {given} FROM {table} WITH NO DATA"  # noqa: S608
     before = f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ON COMMIT DELETE ROWS AS {typed}"
     after = re.sub("%s", lambda _: f"many.p{next(numbers)}", update)
-    return Bulk(before, f"SELECT * FROM {name} LIMIT 0", f"COPY {name} {_BINARY}", (), after)  # noqa: S608
+    shape, again = f"SELECT * FROM {name} LIMIT 0", f"DELETE FROM {name}"  # noqa: S608
+    return Bulk(before, shape, f"COPY {name} {_BINARY}", (), after, again)

@@ -166,11 +166,12 @@ class Postgres:
 class Transaction:
     """A transaction as rooms see it: statements in SQLite's words, values as Python has them."""
 
-    __slots__ = ("_connection", "_types")
+    __slots__ = ("_connection", "_types", "_used")
 
     def __init__(self, connection: Connection, types: dict[str, list[int]]) -> None:
         self._connection = connection
         self._types = types
+        self._used: set[str] = set()
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
         """Run a statement; gives what it answers."""
@@ -196,8 +197,9 @@ class Transaction:
         return cursor
 
     def _copy(self, cursor: Cursor, many: Bulk, rows: list[Sequence[Any]]) -> None:
-        if many.before:
-            cursor.execute(many.before)
+        if many.before and many.again:
+            cursor.execute(many.again if many.again in self._used else many.before)
+            self._used.add(many.again)
         types = self._typed(many.shape)
         with cursor.copy(many.copy) as lines:
             lines.set_types(types)
