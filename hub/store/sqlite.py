@@ -196,7 +196,7 @@ class SqliteFile:
             except sqlite3.OperationalError as exc:
                 raise Temporary(f"{self.path}: could not be written anew ({exc})", retry_after_s=60.0) from exc
         if not emptied:
-            text = "was written anew, but somebody reads the old pages still; they are given back when that ends"
+            text = "was written anew, but somebody reads the old pages still; try again when that ends"
             raise Temporary(f"{self.path}: {text}", retry_after_s=60.0)
 
     def close(self) -> None:
