@@ -363,6 +363,22 @@ def test_what_was_read_after_the_scan_began_is_not_deleted_by_it(desk: Desk) -> 
     assert set(desk.bodies()) == {"1", "2"}
 
 
+def test_what_is_fetched_unchanged_while_a_scan_runs_is_not_deleted_by_it(desk: Desk) -> None:
+    desk.put([ticket(1), ticket(2)], at=-5)
+    assert desk.put([ticket(2)], at=1, advance=False).changed == 0
+    counts = desk.put([ticket(1)], at=2, scan=SCAN, page={"complete": True}, fuse=1.0)
+    assert (counts.deleted, set(desk.bodies())) == (0, {"1", "2"})
+
+
+def test_what_was_fetched_unchanged_is_not_overwritten_by_what_was_asked_for_before(desk: Desk) -> None:
+    person = {"id": 1, "role": "customer", "name": "as it is"}
+    desk.put([person], stream="people", at=1)
+    desk.put([person], stream="people", at=5, advance=False)
+    desk.put([person | {"name": "for a moment"}], stream="people", at=3)
+    desk.put([], stream="people", at=4, page={"deleted": ["1"]})
+    assert desk.bodies("customer")["1"]["display_name"] == "as it is"
+
+
 @pytest.mark.parametrize("later_first", [True, False])
 def test_two_scans_at_once_delete_nothing_that_either_has_met(desk: Desk, later_first: bool) -> None:
     later = cursors.Scan(SCAN.began_at + 60_000, sweeps=True)

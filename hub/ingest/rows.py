@@ -68,6 +68,9 @@ Versions = Sequence[str | None]
 SEEN = f"UPDATE state SET seen = max(?, coalesce(seen, 0)) WHERE source_id = ? AND remote_id IN {ANY}"  # noqa: S608
 """What a scan meets. Another process's later scan may have met it already."""
 
+_FETCHED = f"UPDATE state SET read_at = ? WHERE source_id = ? AND remote_id IN {ANY} AND read_at < ?"  # noqa: S608
+"""For records fetched by id that are as they were: a scan or an older answer that comes later must know of it."""
+
 
 def known(tx: Tx, source_id: int, remote_ids: Sequence[str]) -> dict[str, Known]:
     """Read what is stored of these records, by remote id."""
@@ -111,6 +114,9 @@ def sift(work: "PageWork", source: Source, rows: Sequence["Row"]) -> Sifted:
 
 def write(work: "PageWork", source: Source, promoted: Sequence[str], sifted: Sifted, stored: dict[str, Known]) -> int:
     """Write those rows that are new or changed; `stored` is known of the others. Give how many mapped forms changed."""
+    if sifted.met and not work.commit.advance:
+        at = work.commit.read_ms
+        work.tx.execute(_FETCHED, (at, source.id, array(sifted.met), at))
     sorted_ = _sorted(work, source, sifted, stored)
     changed = Changed(work, source, promoted)
     changed.insert(sorted_.new)
