@@ -65,12 +65,14 @@ class Desk:
             text = text.replace(old, new)
         return Desk(self.store, made(text), self.settings, self.name)
 
-    def put(self, records: Any, *, stream: str = "tickets", minute: int = 0, **page: Any) -> Counts:
-        """Ingest a page asked for so many minutes after noon."""
+    def put(
+        self, records: Any, *, stream: str = "tickets", minute: int = 0, advance: bool = True, **page: Any
+    ) -> Counts:
+        """Ingest a page asked for so many minutes after noon; without `advance` it was fetched by id."""
         found, mapping = Page(records=records, **page), self.mapping
         mapped, read_at = mapping.map_page(stream, found), NOON + timedelta(minutes=minute)
         commit = PageCommit(self.name, stream, mapped, found, read_at, mapping.revision, cursor=found.cursor)
-        shares = {"elements": mapping.elements(stream), "projection": mapping.projection(stream)}
+        shares = {"advance": advance, "elements": mapping.elements(stream), "projection": mapping.projection(stream)}
         keep_raw = mapping.raw_retention(stream) != "none"
         return ingest(self.store, replace(commit, keep_raw=keep_raw, **shares))  # type: ignore[arg-type]
 

@@ -100,6 +100,13 @@ def test_what_a_narrower_where_leaves_out_goes_and_comes_back_with_its_id(desk: 
     assert desk.rows("SELECT count(*) FROM untaken") == [(0,)]
 
 
+def test_what_a_narrower_where_leaves_out_goes_though_it_was_fetched_unchanged_since(desk: Desk) -> None:
+    for minute, advance in ((0, True), (5, False)):
+        desk.put([ticket(1), ticket(2, state="closed")], minute=minute, advance=advance)
+    desk.mapped_by(('shape = "ticket"', 'state = "open"')).apply()
+    assert set(desk.bodies()) == {"1"}
+
+
 def test_what_the_vendor_deleted_stays_deleted_though_its_elements_are_there(desk: Desk) -> None:
     desk.put([ticket(1, notes=[{"id": 7, "draft": False, "text": "hm"}]), ticket(2)])
     desk.put([], minute=5, deleted=["1"])
