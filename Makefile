@@ -23,6 +23,7 @@ $(STAMP): constraints.txt $(PROJECTS)
 	@$(PYTHON) -m venv .venv
 	@$(PIP) -c constraints.txt hatchling editables
 	@$(PIP) --no-build-isolation -c constraints.txt $(EDITABLE)
+	@$(BIN)/python -m compileall -q hub plugins
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## run the main job on sandboxes: sync, one customer, a refund, a reply, an address
