@@ -1,6 +1,7 @@
 """Who was shown what: chained in few rows, none of them lost, and nothing shown that cannot be chained."""
 
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -52,34 +53,9 @@ def test_a_disclosure_is_chained_within_a_second_while_the_hub_runs(ledger):
     assert disclosed(ledger.audit)
 
 
-@ON_SQLITE
-def test_a_full_buffer_holds_readers_up_and_drops_nothing(ledger, monkeypatch):
-    monkeypatch.setattr(clerk, "ROOM_BYTES", 2000)
-    writing, entered = threading.Event(), threading.Event()
-
-    def hold():
-        with ledger.database.write():
-            entered.set()
-            writing.wait(20)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    entered.wait(20)
-    looking = [
-        threading.Thread(target=lambda n=n: ledger.audit.saw(seen("key_1", "customer", customer(n)))) for n in range(40)
-    ]
-    [thread.start() for thread in looking]
-    looking[-1].join(1.0)
-    assert any(thread.is_alive() for thread in looking)
-    writing.set()
-    [thread.join(20) for thread in (*looking, holder)]
-    ledger.audit.close()
-    assert len(disclosed(ledger.audit)) == 40
-
-
-def test_what_cannot_be_chained_is_not_shown(ledger, monkeypatch):
-    monkeypatch.setattr(clerk, "ROOM_BYTES", 1)
-    monkeypatch.setattr(clerk, "WAIT_S", 0.05)
+@contextmanager
+def written(ledger):
+    """Somebody else's write transaction, for as long as the block lasts."""
     release, entered = threading.Event(), threading.Event()
 
     def hold():
@@ -90,10 +66,33 @@ def test_what_cannot_be_chained_is_not_shown(ledger, monkeypatch):
     holder = threading.Thread(target=hold)
     holder.start()
     entered.wait(20)
-    with pytest.raises(Temporary) as caught:
+    try:
+        yield
+    finally:
+        release.set()
+        holder.join(20)
+
+
+@ON_SQLITE
+def test_a_full_buffer_holds_readers_up_and_drops_nothing(ledger, monkeypatch):
+    monkeypatch.setattr(clerk, "ROOM_BYTES", 2000)
+    looking = [
+        threading.Thread(target=lambda n=n: ledger.audit.saw(seen("key_1", "customer", customer(n)))) for n in range(40)
+    ]
+    with written(ledger):
+        [thread.start() for thread in looking]
+        looking[-1].join(1.0)
+        assert any(thread.is_alive() for thread in looking)
+    [thread.join(20) for thread in looking]
+    ledger.audit.close()
+    assert len(disclosed(ledger.audit)) == 40
+
+
+def test_what_cannot_be_chained_is_not_shown(ledger, monkeypatch):
+    monkeypatch.setattr(clerk, "ROOM_BYTES", 1)
+    monkeypatch.setattr(clerk, "WAIT_S", 0.05)
+    with written(ledger), pytest.raises(Temporary) as caught:
         [ledger.audit.saw(seen("key_1", "customer", customer(number))) for number in range(4)]
-    release.set()
-    holder.join()
     assert caught.value.error_code == "audit_busy"
 
 
