@@ -15,6 +15,7 @@ import pytest
 from hub.app import App
 from hub.app.sandboxes import Sandboxes
 from hub.config import load
+from hub.errors import Temporary
 from hub.store import Store
 from tests.conftest import Databases
 from tests.test_worker import MARKET, hub, until
@@ -78,6 +79,13 @@ def test_turns_are_given_again_after_the_server_was_restarted(
         restart_postgres()
         give_back()
         assert store.turns.take("market")
+
+
+def test_where_no_turn_can_be_kept_the_sync_says_so(tmp_path: Path) -> None:
+    with closing(Store.open(f"sqlite:///{tmp_path}/hub.db")) as store:
+        (tmp_path / "hub.db.turns").write_text("in the way")
+        with pytest.raises(Temporary, match="the turn of a sync cannot be kept there"):
+            store.turns.take("market")
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ AT_ONCE = 4
 WAIT_S = 60.0
 """How long a sync that a person asked for waits for another one of the same connection."""
 TRY_EVERY_S = 0.2
+BUSY = "sync_running"
 Report = dict[str, dict[str, Any]]
 
 
@@ -69,8 +70,11 @@ class Syncs:
                 with self._alone(name, wait_s, stop):
                     return self._logged(connection, chosen, full, tell)
             except Conflict as exc:
-                log.warning("%s", exc.message)
-                return sync.not_begun(self.store, connection, chosen, exc)
+                if exc.error_code != BUSY:
+                    raise
+                report: Report = sync.not_begun(self.store, connection, chosen, exc)
+                _tell(name, report)
+                return report
 
         if len(work) <= 1:
             return {name: one(name) for name in work}
@@ -175,8 +179,7 @@ class Syncs:
             self.connections.introduce(connection.name)
             tell = Underway(self.traffic, progress)
             found: Report = sync.sync_connection(self.store, connection, streams=streams, full=full, progress=tell)
-        for line in _lines(connection.name, found):
-            pulls.log(*line)
+        _tell(connection.name, found)
         return found
 
     @contextmanager
@@ -209,7 +212,7 @@ class Syncs:
 
 
 def _busy(name: str) -> Conflict:
-    return Conflict(f"{name} is being synced already", code="sync_running", retry_after_s=5.0)
+    return Conflict(f"{name} is being synced already", code=BUSY, retry_after_s=5.0)
 
 
 def configured(connections: Connections) -> list[str]:
@@ -235,6 +238,11 @@ def check_streams(settings: Settings, name: str, mapped: Sequence[str]) -> None:
         if stream not in mapped:
             where = f"{near(settings.path or 'config.toml')}: [connections.{name}] sync.streams"
             raise ConfigError(f'{where}: the mapping has no stream "{stream}"{did_you_mean(stream, mapped)}')
+
+
+def _tell(name: str, report: Report) -> None:
+    for line in _lines(name, report):
+        pulls.log(*line)
 
 
 def _lines(name: str, report: Report) -> Iterator[tuple[int, str]]:

@@ -52,18 +52,23 @@ class FileTurns:
         self._folder = path.with_name(path.name + ".turns")
 
     def take(self, name: str) -> Callable[[], None] | None:
-        """Take a turn; see Turns.take. Raises Temporary where no file can be made beside the database."""
+        """Take a turn; see Turns.take. Raises Temporary where no file can be made or locked there."""
         try:
             self._folder.mkdir(exist_ok=True)
             descriptor = os.open(self._folder / name, os.O_CREAT | os.O_RDWR, 0o600)
         except OSError as exc:
-            raise Temporary(f"{self._folder}: the turn of a sync cannot be kept there: {exc.strerror}") from exc
+            raise self._not_kept(exc) from exc
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as exc:
             os.close(descriptor)
-            return None
+            if isinstance(exc, BlockingIOError):
+                return None
+            raise self._not_kept(exc) from exc
         return partial(os.close, descriptor)
+
+    def _not_kept(self, exc: OSError) -> Temporary:
+        return Temporary(f"{self._folder}: the turn of a sync cannot be kept there: {exc.strerror}")
 
     def close(self) -> None:
         """Keep nothing: each turn has a file of its own."""
