@@ -122,7 +122,7 @@ import os, signal, threading, time
 from hub.store import Database
 
 def interrupt(tx):
-    while tx._running is None:
+    while not tx._running:
         time.sleep(0.001)
     os.kill(os.getpid(), signal.SIGINT)
 

@@ -12,6 +12,7 @@ from hub.ingest import merged
 from hub.ingest.promoted import Column, Keys, Values
 from hub.records import KINDS, birth_ids
 from hub.store import Source, Tx
+from hub.store.columns import Columns
 from hub.store.dialect import ANY, array
 
 if TYPE_CHECKING:
@@ -195,8 +196,8 @@ class Changed:
         self.born = birth_ids(kind, source.connection, source.name, ids)
         versions = self._versions(rows)
         named = self.new, repeat(source.id), ids, repeat(kind), self.born
-        tx.executemany(_NEW_RECORD, list(zip(*self._values(rows, self.new, versions), *named, strict=False)))
-        tx.executemany(_NEW_STATE, list(zip(*self._states(rows, versions), self.new, strict=False)))
+        tx.executemany(_NEW_RECORD, Columns([*self._values(rows, self.new, versions), *named]))
+        tx.executemany(_NEW_STATE, Columns([*self._states(rows, versions), self.new]))
         self.work.blocks.pack()
 
     def update(self, rows: Sequence["Row"], stored: Sequence[Known], versions: Versions | None = None) -> None:
@@ -209,13 +210,12 @@ class Changed:
         if kind.linked:
             self.work.changes.touched(kind.name).former |= identity.values_of(tx, kind.name, self.updated)
         self._write_records(list(zip(*self._values(rows, self.updated, versions), self.updated, strict=False)))
-        tx.executemany(_STATE, list(zip(*self._states(rows, versions), strict=False)))
+        tx.executemany(_STATE, Columns(self._states(rows, versions)))
 
     def keep(self, rows: Sequence["Row"], versions: Versions | None = None) -> None:
         """Write rows of which only the raw records are others: what they map to stays."""
         if rows:
-            states = self._states(rows, versions or self._versions(rows))
-            self.work.tx.executemany(_STATE, list(zip(*states, strict=False)))
+            self.work.tx.executemany(_STATE, Columns(self._states(rows, versions or self._versions(rows))))
 
     def _write_records(self, lines: list[tuple[Any, ...]]) -> None:
         tx = self.work.tx

@@ -29,6 +29,9 @@ Customers come in no order: in one index of all records each new one would land 
 million tickets would write a thousand of them. Who looks a customer up looks into every lot.
 """
 
+EACH_ROW, SAME, NOTHING = "e", "s", "n"
+"""What a column of many rows holds, for `inserting`."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -124,14 +127,34 @@ def bulk(sql: str) -> Bulk | None:
     return _update(*found.groups()) if found else None
 
 
+@lru_cache(maxsize=1000)
+def plain_insert(sql: str) -> bool:
+    """Tell whether a statement inserts the values it is given and does nothing else."""
+    return _PLAIN_INSERT.fullmatch(sql) is not None
+
+
 @lru_cache(maxsize=100)
-def inserting(sql: str, rows: int) -> str | None:
-    """Say a plain insert for so many rows at once; None where it is no plain insert."""
+def inserting(sql: str, kinds: str, rows: int) -> str:
+    """
+    Say a plain insert for so many rows at once, in SQLite's words.
+
+    `kinds` says of each column whether its value is told for EACH_ROW, is the SAME in all (told once, before the
+    others) or is NOTHING. A failure leaves the rows before it (OR FAIL), for a transaction that fails is rolled back:
+    SQLite would keep copies of all pages that the statement touches.
+    """
     found = _PLAIN_INSERT.fullmatch(sql)
-    if found is None:
-        return None
-    head, _, values = sql.partition("VALUES")
-    return f"{head} VALUES {', '.join([values.strip()] * rows)}"
+    assert found is not None
+    table, columns, _, constants = found.groups()
+    names = [name.strip() for name in columns.split(",")]
+    told = [(name, kind) for name, kind in zip(names, kinds, strict=False) if kind != NOTHING]
+    same, each = count(1), count(kinds.count(SAME) + 1)
+    once = {name: f"?{next(same)}" for name, kind in told if kind == SAME}
+    lines = []
+    for _ in range(rows):
+        values = ", ".join(once.get(name) or f"?{next(each)}" for name, _ in told)
+        lines.append(f"({values}{constants})")
+    written = ", ".join([*(name for name, _ in told), *names[len(kinds) :]])
+    return f"INSERT OR FAIL INTO {table} ({written}) VALUES {', '.join(lines)}"  # noqa: S608
 
 
 def _constants(words: str) -> tuple[bool, ...]:

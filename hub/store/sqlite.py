@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import chain
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 from weakref import finalize
@@ -20,7 +20,8 @@ from weakref import finalize
 from hub.errors import Temporary
 from hub.store import held, migrate
 from hub.store.checkpoints import LONG, Checkpoints
-from hub.store.dialect import inserting
+from hub.store.columns import Columns
+from hub.store.dialect import EACH_ROW, NOTHING, SAME, inserting, plain_insert
 
 SCHEME = "sqlite:///"
 _BUSY_MS = 30_000
@@ -29,70 +30,75 @@ _SYNCHRONOUS = {"hub": "NORMAL", "ledger": "FULL"}
 _SIZES = ("page_size", "page_count", "freelist_count")
 _CACHE_KIB = 8_000
 _LOG_BYTES = 200_000_000
-_AT_ONCE = 1000
+LOT = 100
+"""Rows that one statement inserts: more make it no faster, and a prepared statement takes room for each."""
 
 
 class Connection(sqlite3.Connection):
     """
     A connection that puts many rows into a table by few statements, beside the thread that goes on.
 
-    Plain inserts of many rows run in a thread of their own: SQLite is at work without Python's lock then, and what
-    comes next is prepared meanwhile. Every other statement waits for them, and raises what they raised.
+    Plain inserts of many rows run in a thread of their own, one behind the other: SQLite is at work without Python's
+    lock then, and what comes next is prepared meanwhile. Every other statement waits for them, and raises what they
+    raised.
     """
 
     _beside: ThreadPoolExecutor | None = None
-    _running: "Future[Any] | None" = None
-    _turn: object = None
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
+        self._running: list[Future[None]] = []
+        self._turn = object()
         self._inserting = threading.Lock()
 
     def executemany(self, sql: str, rows: Iterable[Any], /) -> sqlite3.Cursor:
-        """Run a statement for each of these rows; plain inserts of many rows go in by the thousand."""
-        values = rows if isinstance(rows, list) else list(rows)
-        columns = len(values[0]) if values else 0
-        at_once = min(_AT_ONCE, self.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // max(columns, 1))
-        many = inserting(sql, at_once) if len(values) >= at_once > 1 else None
+        """Run a statement for each of these rows; plain inserts of many rows go in by the hundred."""
+        values = rows if isinstance(rows, (list, Columns)) else list(rows)
+        if len(values) >= LOT and plain_insert(sql):
+            columns = values if isinstance(values, Columns) else Columns(zip(*values, strict=True))
+            self._go_in(sql, _Given(columns))
+            return self.cursor()
         self.settle()
-        if many is None:
-            return super().executemany(sql, values)
-        whole = len(values) - len(values) % at_once
-        lots = [tuple(chain.from_iterable(values[at : at + at_once])) for at in range(0, whole, at_once)]
-        insert, each = super().execute, super().executemany
-        steps: list[Callable[[], object]] = [partial(insert, many, lot) for lot in lots]
-        self._go_in([*steps, partial(each, sql, values[whole:])] if values[whole:] else steps)
-        return self.cursor()
+        return super().executemany(sql, values.mapped(_taken) if isinstance(values, Columns) else values)
 
-    def _go_in(self, steps: Sequence[Callable[[], object]]) -> None:
-        self._turn = turn = object()
+    def _go_in(self, sql: str, given: "_Given") -> None:
+        one, many, each = super().execute, inserting(sql, given.kinds, LOT), super().executemany
+        steps: list[Callable[[], object]] = [partial(one, many, lot) for lot in given.lots()]
+        if rest := given.rest():
+            steps.append(partial(each, sql, rest))
         if self._beside is None:
             self._beside = ThreadPoolExecutor(1, "hub-insert")
         try:
-            self._running = self._beside.submit(self._insert, turn, steps)
+            self._running.append(self._beside.submit(self._insert, self._turn, steps))
         except RuntimeError:  # no thread is to be had, or Python ends; what was handed over may wait for a thread still
+            self.settle()
             try:
-                self._insert(turn, steps)
+                self._insert(self._turn, steps)
             finally:
-                self._turn = None
+                self._turn = object()
 
     def _insert(self, turn: object, steps: Sequence[Callable[[], object]]) -> None:
         for step in steps:
             with self._inserting:
                 if self._turn is not turn:  # taken back meanwhile: what goes in now would be there for good
                     return
-                step()
+                try:
+                    step()
+                except BaseException:
+                    self._turn = object()  # nor does anything go in behind what failed
+                    raise
 
     def settle(self) -> None:
         """Wait for the rows that are still on their way into a table. Raises what was wrong with them."""
-        if self._running is not None:
-            wait([self._running])  # who is interrupted here has rows on their way still, which a rollback waits for
-            running, self._running = self._running, None
-            running.result()
+        if self._running:
+            wait(self._running)  # who is interrupted here has rows on their way still, which a rollback waits for
+            running, self._running = self._running, []
+            for one in running:
+                one.result()
 
     def execute(self, sql: str, values: Any = (), /) -> sqlite3.Cursor:
         """Run a statement behind those before it."""
-        if self._running is not None:
+        if self._running:
             self.settle()
         return super().execute(sql, values)
 
@@ -105,7 +111,7 @@ class Connection(sqlite3.Connection):
         """Take back what all statements did, those that are still at work too."""
         while True:
             with suppress(KeyboardInterrupt):  # which is under way already; rows that outlive this would be committed
-                self._turn = self._running = None
+                self._turn, self._running = object(), []
                 with self._inserting:
                     return super().rollback()
 
@@ -114,6 +120,53 @@ class Connection(sqlite3.Connection):
         if self._beside is not None:
             self._beside.shutdown()
         super().close()
+
+
+class _Given:
+    """
+    Rows on their way into a table, column by column, as SQLite takes them fastest.
+
+    `kinds` says what each column holds, in the words of `inserting`: one without values need not be told at all.
+    """
+
+    def __init__(self, given: Columns) -> None:
+        self._given = given
+        self._same: list[Any] = []
+        self._each: list[Sequence[Any]] = []
+        self.kinds = "".join(map(self._kind, given.columns))
+
+    def _kind(self, column: "repeat[Any] | Sequence[Any]") -> str:
+        if isinstance(column, repeat):
+            value = next(column)
+            if value is not None:
+                self._same.append(value)
+            return NOTHING if value is None else SAME
+        if column[0] is None and column[-1] is None and column.count(None) == len(column):
+            return NOTHING
+        self._each.append(_taken(column))
+        return EACH_ROW
+
+    def lots(self) -> Iterator[list[Any]]:
+        """Give the values of each whole lot."""
+        width, values = len(self._each), list(chain.from_iterable(zip(*self._each, strict=False)))
+        for at in range(0, len(self._given) - len(self._given) % LOT, LOT):
+            yield self._same + values[at * width : (at + LOT) * width]
+
+    def rest(self) -> list[tuple[Any, ...]]:
+        """Give the rows behind the last whole lot."""
+        whole = len(self._given) - len(self._given) % LOT
+        return list(islice(self._given, whole, None))
+
+
+def _taken(column: Sequence[Any]) -> Sequence[Any]:
+    """
+    Give a column in the types that Python's driver takes as they are.
+
+    For a bytes object it looks for an adapter each time, which takes longer than all that SQLite does with it.
+    """
+    if bytes not in (column[0].__class__, column[-1].__class__):
+        return column
+    return [bytearray(value) if value.__class__ is bytes else value for value in column]
 
 
 class SqliteFile:
