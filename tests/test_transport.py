@@ -1,5 +1,6 @@
 """The one HTTP session: who may be asked, what is retried, and what is known of a write."""
 
+import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -72,6 +73,21 @@ def test_retry_after_is_waited_for(transport, echo, clock):
     echo.fault("GET /x", "status:429")
     transport.get(f"{URL}/x")
     assert clock.slept == [1.0]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux lets a program ask for it")
+def test_what_is_read_is_acknowledged_at_once(transport, monkeypatch):
+    used = []
+
+    class Watched(socket.socket):
+        def __init__(self, *args, **more):
+            super().__init__(*args, **more)
+            used.append(self)
+
+    monkeypatch.setattr(socket, "socket", Watched)
+    for _ in range(10):  # a conversation, in which Linux puts acknowledgements off
+        transport.get(f"{URL}/x")
+        assert used[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
 
 
 def test_reads_end_after_the_last_try(transport, echo):

@@ -5,14 +5,16 @@ Pulls, webhooks, fetch-after-write and remap all come through `ingest`, so what 
 """
 
 from hub.ingest.again import Again, Compared, compare, note, reproject, retire
-from hub.ingest.commit import Counts, Kept, PageCommit, TableCounts, ingest
+from hub.ingest.commit import HASH, Counts, Kept, Made, PageCommit, TableCounts, ingest
 from hub.ingest.merged import archived
 
 __all__ = [
+    "HASH",
     "Again",
     "Compared",
     "Counts",
     "Kept",
+    "Made",
     "PageCommit",
     "TableCounts",
     "archived",

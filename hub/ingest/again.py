@@ -4,12 +4,12 @@ Stored raw records, mapped anew: what would be different, and the change itself.
 A record keeps when it was read and its place among the raw ones. What the store knows to be newer stays as it is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hub.ingest import gone, rejects, rows, untaken
-from hub.ingest.commit import Kept, PageCommit, PageWork, register, standing, tell
+from hub.ingest.commit import HASH, Kept, PageCommit, PageWork, register, standing, tell
 from hub.ingest.rows import Known
 from hub.store import Source, Sources, Store, Tx, clock
 from hub.store.raw import Blocks
@@ -54,16 +54,23 @@ class Compared:
 
 
 def compare(tx: Tx, sources: Sources, commit: PageCommit) -> Compared:
-    """Say what mapping stored records anew would change; `commit.kept` says where each is from. Nothing is written."""
-    stored = {name: _stored(tx, sources, commit, table) for name, table in commit.mapped.tables.items()}
+    """
+    Say what mapping stored records anew would change; `commit.kept` says where each is from. Nothing is written.
+
+    Rows that are what was made of the same raw record before are not looked at again: whatever the store has of them
+    now is that, or something newer.
+    """
     named = commit.mapped.tables
-    tables = {name: _compare(commit, table, stored[name]) for name, table in named.items()}
+    known = {name: sources.by_name.get((commit.connection, name)) for name in named}
+    alike = {name: _alike(known[name], commit, table) for name, table in named.items()}
+    stored = {name: _stored(tx, known[name], table, alike[name]) for name, table in named.items()}
+    tables = {name: _compare(commit, table, stored[name], alike[name]) for name, table in named.items()}
     odd = any(tables[name].new or one.rejects or one.untaken or one.deleted for name, one in named.items())
     old = _old(commit, stored) if odd else frozenset()
     for again in tables.values():
         again.new = [row for row in again.new if row.index not in old]
     for name, table in commit.mapped.tables.items():
-        new = rejects.unknown(tx, sources.by_name.get((commit.connection, name)), commit, table)
+        new = rejects.unknown(tx, known[name], commit, table)
         tables[name].rejected = [reject for reject in new if reject.index not in old]
     return Compared(tables, old)
 
@@ -129,9 +136,24 @@ def _kept(commit: PageCommit, index: int) -> Kept:
     return commit.kept[index]
 
 
-def _stored(tx: Tx, sources: Sources, commit: PageCommit, table: "TableRows") -> dict[str, Known]:
-    source = sources.by_name.get((commit.connection, table.table))
-    ids = [*(row.remote_id for row in table.rows), *table.untaken, *table.deleted]
+def _alike(source: Source | None, commit: PageCommit, table: "TableRows") -> set[int]:
+    """Find the rows that are what was made of the same raw record before, by their `id`."""
+    made = commit.made.get(source.id) if source is not None else None
+    if not made:
+        return set()
+    found, kept = set(), commit.kept or ()
+    for row in table.rows:
+        place = kept[row.index].place
+        if place is not None and (hashes := made.get(place[0])) is not None:
+            at = HASH * place[1]
+            if hashes[at : at + HASH] == row.hash:
+                found.add(id(row))
+    return found
+
+
+def _stored(tx: Tx, source: Source | None, table: "TableRows", alike: Collection[int]) -> dict[str, Known]:
+    ids = [row.remote_id for row in table.rows if id(row) not in alike] if len(alike) < len(table.rows) else []
+    ids += [*table.untaken, *table.deleted]
     return rows.known(tx, source.id, ids) if source is not None and ids else {}
 
 
@@ -155,11 +177,14 @@ def _newer(known: Known, kept: Kept) -> bool:
     return (known.block, known.idx) != kept.place and known.read_at > kept.read_at
 
 
-def _compare(commit: PageCommit, table: "TableRows", stored: dict[str, Known]) -> Again:
+def _compare(commit: PageCommit, table: "TableRows", stored: dict[str, Known], alike: Collection[int]) -> Again:
     found = Again(table.table, table.kind)
     there, lost = standing(table, ())
     where = commit.kept or ()
     for row in rows.newest(there):
+        if id(row) in alike:
+            found.same += 1
+            continue
         kept, known = where[row.index], stored.get(row.remote_id)
         if known is None:
             found.new.append(row)

@@ -1,11 +1,11 @@
 """One page, one transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 
 
 Places = tuple[Iterable[int | None], Iterable[int | None]]
+HASH = 16
+"""The bytes of a hash."""
+Made = Mapping[int, Mapping[int, bytes | bytearray]]
+"""The hashes of rows by their tables' ids and the blocks of their raw records, one behind the other by the places."""
 
 
-class Kept(NamedTuple):
+class Kept(msgspec.Struct, frozen=True, gc=False):
     """A raw record that the store had already: when it was read (ms since 1970), and where it is in `raw`, if there."""
 
     read_at: int
@@ -43,7 +47,7 @@ class PageCommit:
     the page names as deleted are not theirs. `follows` is when the page before it in the same pull was asked for (ms):
     a database that does not know of that one has lost it. `projection` is the revision of the stream's share of the
     mapping. `keep_raw=False` keeps none of the raw records. `kept` says of a page made of stored raw records where each
-    is from.
+    is from, `made` what the rows were that had been made of them.
     """
 
     connection: str
@@ -63,6 +67,7 @@ class PageCommit:
     projection: str | None = None
     keep_raw: bool = True
     kept: Sequence[Kept] | None = None
+    made: Made = field(default_factory=dict)
 
     @cached_property
     def gone(self) -> list[str]:

@@ -98,6 +98,7 @@ class Run:
             projection=self.revision,
             keep_raw=mapping.raw_retention(self.stream) != "none",
             kept=lot.kept,
+            made=lot.made,
         )
 
     def report(self, name: str, kind: str | None) -> TableReport:

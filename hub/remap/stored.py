@@ -3,8 +3,9 @@
 from array import array as Numbers
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from hub.ingest import Kept
+from hub.ingest import HASH, Kept, Made
 from hub.store import Source, Sources, Store, Tx, raw
 from hub.store.dialect import ANY, array
 
@@ -13,7 +14,7 @@ LOT = 1000
 _BLOCKS = 200
 _ROWS = 5000
 _PLACES = """
-SELECT remote_id, block, idx, read_at FROM state
+SELECT remote_id, block, idx, read_at, mapped_hash FROM state
 WHERE source_id = ? AND remote_id > ? AND NOT deleted AND block > ? ORDER BY remote_id LIMIT ?
 """
 _UNTAKEN = """
@@ -25,18 +26,24 @@ _DATA = f"SELECT block, data FROM raw WHERE block IN {ANY} AND stream = ? ORDER 
 
 @dataclass(frozen=True)
 class Lot:
-    """Raw records with where each is from; `block` is the last block of them."""
+    """Raw records with where each is from, and what was made of them; `block` is the last block of them."""
 
     raws: list[bytes]
     kept: list[Kept]
     block: int
+    made: Made = field(default_factory=dict)
 
 
 @dataclass
 class Live:
-    """Where a stream's raw records are, as last heard of: by block, when each was read (0: not the last word)."""
+    """
+    Where a stream's raw records are, as last heard of: by block, when each was read (0: not the last word).
+
+    `made` are the hashes of the rows of each table that were made of them.
+    """
 
     blocks: dict[int, "Numbers[int]"] = field(default_factory=dict)
+    made: dict[int, dict[int, bytearray]] = field(default_factory=dict)
     count: int = 0
 
     def add(self, block: int, idx: int, read_at: int) -> None:
@@ -58,16 +65,21 @@ def live(store: Store, connection: str, stream: str, *, after: int = 0) -> Live:
     found = Live()
     with store.read() as tx:
         for source in tables(Sources.load(tx), connection, stream):
-            _collect(tx, found, _PLACES, (source.id,), after)
-        _collect(tx, found, _UNTAKEN, (connection, stream), after)
+            made = found.made[source.id] = {}
+            for _, block, idx, read_at, mapped_hash in _rows(tx, _PLACES, (source.id,), after):
+                found.add(block, idx, read_at)
+                if block not in made:
+                    made[block] = bytearray(HASH * raw.BLOCK)
+                made[block][HASH * idx : HASH * (idx + 1)] = mapped_hash
+        for _, block, idx, read_at in _rows(tx, _UNTAKEN, (connection, stream), after):
+            found.add(block, idx, read_at)
     return found
 
 
-def _collect(tx: Tx, found: Live, sql: str, key: tuple[int | str, ...], after: int) -> None:
+def _rows(tx: Tx, sql: str, key: tuple[int | str, ...], after: int) -> Iterator[Any]:
     last = ""
     while rows := tx.execute(sql, (*key, last, after, _ROWS)).fetchall():
-        for _, block, idx, read_at in rows:
-            found.add(block, idx, read_at)
+        yield from rows
         last = rows[-1][0]
 
 
@@ -95,4 +107,4 @@ def _read(store: Store, stream: str, places: Live, blocks: Sequence[int]) -> Lot
                 if times[idx] and record:
                     raws.append(record)
                     kept.append(Kept(times[idx], (block, idx)))
-    return Lot(raws, kept, blocks[-1])
+    return Lot(raws, kept, blocks[-1], places.made)

@@ -71,6 +71,13 @@ def _compressor() -> zstandard.ZstdCompressor:
     return found
 
 
+def _decompressor() -> zstandard.ZstdDecompressor:
+    if not hasattr(_own, "decompressor"):
+        _own.decompressor = zstandard.ZstdDecompressor()
+    found: zstandard.ZstdDecompressor = _own.decompressor
+    return found
+
+
 def read(tx: Tx, places: Sequence[tuple[int, int]]) -> list[bytes]:
     """Give the raw records at these places, in that order; each block is opened once."""
     opened: dict[int, list[bytes]] = {}
@@ -120,7 +127,7 @@ def replace(tx: Tx, records: Mapping[tuple[int, int], bytes]) -> int:
 
 def unpacked(data: bytes) -> list[bytes]:
     """Open a block."""
-    return _unpack(zstandard.ZstdDecompressor().decompress(data))
+    return _unpack(_decompressor().decompress(data))
 
 
 def packed(records: Sequence[bytes]) -> bytes:

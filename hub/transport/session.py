@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import socket
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ READS = frozenset({"GET", "HEAD", "OPTIONS"})
 RETRY_STATUS = frozenset({429, 500, 502, 503, 504})
 SHOWN_HEADERS = frozenset({"content-type", "idempotency-key", "stripe-version", "if-match", "if-unmodified-since"})
 _BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 class _Adapter(HTTPAdapter):
@@ -201,8 +203,22 @@ def _load(response: requests.Response) -> None:
 
     `response.content` would do the same in pieces of 10 kB, and cost three times as much for a page of an export.
     """
+    _acknowledge(response)
     response._content = b"".join(response.iter_content(None))
     response._content_consumed = True  # type: ignore[attr-defined]
+
+
+def _acknowledge(response: requests.Response) -> None:
+    """
+    Have the parts of an answer acknowledged as they are read.
+
+    A server that holds the last, short part back until all before it is acknowledged (Nagle's algorithm) would else
+    wait for our delayed acknowledgement: 40 ms for each page. Linux forgets it with the next request.
+    """
+    sock = getattr(getattr(response.raw, "connection", None), "sock", None)
+    if sock is not None and _QUICK_ACK is not None:
+        with contextlib.suppress(OSError):  # the answer is there already; reading it goes on as it can
+            sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
 
 def _pause(response: requests.Response | None, attempt: int, patience: Patience) -> float:
