@@ -11,8 +11,8 @@ from hub.connector import Connector, Page, Stream, pull
 from hub.errors import Temporary
 from hub.mapping import Source, compile_mapping
 from hub.store import Store, cursors
+from hub.store.ahead import ahead
 from hub.sync import Progress, sync_connection
-from hub.sync.ahead import ahead
 from hub.transport import Transport
 
 MAPPING = """

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy.exc import SAWarning
 
 from hub.errors import ConfigError, HubError, Temporary
 from hub.store import Database, Source, Sources, Store, clock, cursors, migrate, raw, sqlite, syncs
+from hub.store.columns import Columns
 from hub.store.tables import HubTable
 from hub.store.tables_ledger import LedgerTable
 
@@ -233,7 +235,7 @@ def test_raw_records_come_back_byte_for_byte_however_many_blocks(store: Store) -
         assert raw.read(tx, places[::-1]) == records[::-1]
 
 
-@pytest.mark.parametrize("count", [0, 1, 499, 500, 1001])
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 499, 500, 1001])
 def test_many_rows_go_in_as_they_are_and_in_order(store: Store, count: int) -> None:
     rows = [(n, "a\0b" if n % 2 else "ä", None if n % 3 else "s") for n in range(1, count + 1)]
     sql = "INSERT INTO source (id, connection, name, stream, kind) VALUES (?, 'c', ?, ?, 'ticket')"
@@ -247,6 +249,48 @@ def test_many_rows_go_in_as_they_are_and_in_order(store: Store, count: int) -> N
         assert tx.execute("SELECT id, name, stream FROM source ORDER BY id").fetchall() == named
         found = tx.execute("SELECT block, data FROM raw ORDER BY block").fetchall()
         assert [(id, bytes(data)) for id, data in found] == [(id, name.encode()) for id, name, _ in rows]
+
+
+_STATES = "SELECT remote_id, source_id, rid, mapped_hash, version, raw_hash, read_at, seen, deleted FROM state"
+
+
+@pytest.mark.parametrize("count", [1, 2, 99, 100, 250])
+def test_columns_go_in_and_change_as_rows_do(store: Store, count: int) -> None:
+    ids, numbers = [f"t{n:03}" for n in range(count)], list(range(count))
+    some = [None if n % 3 else f"v{n}" for n in numbers]
+    held = [f"a{n}".encode() for n in numbers]
+    columns = Columns([ids, repeat(7), numbers, held, some, repeat(b"raw"), iter(numbers), repeat(None)])
+    rows = [(id, 7, n, h, s, b"raw", n, None) for id, n, h, s in zip(ids, numbers, held, some, strict=True)]
+    assert (len(columns), list(columns)) == (count, rows)
+    with store.write() as tx:
+        insert = "INSERT INTO state (remote_id, source_id, rid, mapped_hash, version, raw_hash, read_at, seen, deleted)"
+        tx.executemany(f"{insert} VALUES (?, ?, ?, ?, ?, ?, ?, ?, FALSE)", columns)
+    with store.read() as tx:
+        assert tx.execute(f"{_STATES} ORDER BY remote_id").fetchall() == [(*row, 0) for row in rows]
+    with store.write() as tx:
+        changed = Columns([held[::-1], some[::-1], repeat(7), ids])
+        tx.executemany("UPDATE state SET mapped_hash = ?, version = ? WHERE source_id = ? AND remote_id = ?", changed)
+    with store.read() as tx:
+        found = [(row[3], row[4]) for row in tx.execute(f"{_STATES} ORDER BY remote_id")]
+    assert found == list(zip(held[::-1], some[::-1], strict=True))
+
+
+def test_what_fails_behind_whole_lots_leaves_none_of_them(store: Store) -> None:
+    sql = "INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)"
+
+    def put(ids: list[str], more: list[str]) -> None:
+        with store.write() as tx:
+            tx.executemany(sql, Columns([ids, repeat("cus_z"), repeat("now")]))
+            tx.executemany(sql, Columns([more, repeat("cus_z"), repeat("now")]))
+
+    fine = [f"cus_{n}" for n in range(500)]
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        put(fine, [*(f"x{n}" for n in range(350)), fine[0], *(f"y{n}" for n in range(350))])
+    with store.write() as tx:
+        assert tx.execute("SELECT count(*) FROM alias").fetchone() == (0,)
+        tx.executemany(sql, Columns([fine, repeat("cus_z"), repeat("now")]))
+    with store.read() as tx:
+        assert tx.execute("SELECT count(*), count(DISTINCT entity_id) FROM alias").fetchone() == (500, 1)
 
 
 def test_blocks_go_on_behind_the_last_one(store: Store) -> None:

@@ -65,6 +65,8 @@ UPDATE state SET mapped_hash = ?, raw_hash = ?, version = ?, read_at = ?,
     seen = coalesce(max(?, coalesce(seen, 0)), seen), block = ?, idx = ?, deleted = FALSE
 WHERE source_id = ? AND remote_id = ?
 """
+_MAPPED_ANEW = "UPDATE state SET mapped_hash = ?, version = ? WHERE source_id = ? AND remote_id = ?"
+"""For records of which only the mapping is another."""
 Versions = Sequence[str | None]
 SEEN = f"UPDATE state SET seen = max(?, coalesce(seen, 0)) WHERE source_id = ? AND remote_id IN {ANY}"  # noqa: S608
 """What a scan meets. Another process's later scan may have met it already."""
@@ -210,7 +212,18 @@ class Changed:
         if kind.linked:
             self.work.changes.touched(kind.name).former |= identity.values_of(tx, kind.name, self.updated)
         self._write_records(list(zip(*self._values(rows, self.updated, versions), self.updated, strict=False)))
-        tx.executemany(_STATE, Columns(self._states(rows, versions)))
+        if self.work.commit.kept is not None and all(map(self._made_again, rows, stored)):
+            named = repeat(self.source.id), [row.remote_id for row in rows]
+            tx.executemany(_MAPPED_ANEW, Columns([[row.hash for row in rows], versions, *named]))
+        else:
+            tx.executemany(_STATE, Columns(self._states(rows, versions)))
+
+    def _made_again(self, row: "Row", known: Known) -> bool:
+        """Tell whether a row is of the raw record that the stored one is of."""
+        kept = self.work.commit.kept
+        assert kept is not None
+        place, read_at = kept[row.index].place, kept[row.index].read_at
+        return place == (known.block, known.idx) and read_at == known.read_at and not known.deleted
 
     def keep(self, rows: Sequence["Row"], versions: Versions | None = None) -> None:
         """Write rows of which only the raw records are others: what they map to stays."""

@@ -106,6 +106,8 @@ class Writer:
             self.code.line(f"if {var} is not None: {var} = {made}")
         elif how == "text":
             self.as_text(var)
+        elif how == "time":
+            self.as_time(var)
         else:
             self.code.line(f"if {var} is not None: {var} = {how}({var})")
 
@@ -113,6 +115,15 @@ class Writer:
         """Write what turns a scalar into its JSON text, quickest for what is most frequent."""
         with self.code.block(f"if {var} is not None and {var}.__class__ is not str:"):
             self.code.line(f"{var} = str({var}) if {var}.__class__ is int else {how}({var})")
+
+    def as_time(self, var: str) -> None:
+        """Write what checks a time; the usual form stays as it is, without a call of Python's."""
+        usual = f"{var}.__class__ is str and len({var}) == 20 and {var}[10] == 'T' and {var}[13] == ':'"
+        with self.code.block(f"if {var} is not None:"):
+            with self.code.block("try:"):
+                self.code.line(f"if {usual} and {var}[19] == 'Z': exists({var})")
+                self.code.line(f"else: {var} = time({var})")
+            self.code.line(f"except ValueError: {var} = time({var})")
 
     def listed(self, var: str, values: Any, otherwise: Any, entry: Entry) -> None:
         """Write the look-up of a word among `values`."""

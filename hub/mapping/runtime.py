@@ -5,7 +5,7 @@ from typing import Any
 
 from hub.errors import HubError, Invalid
 from hub.mapping.converters import decimal, json_text, text
-from hub.mapping.times import shown, sortable, time
+from hub.mapping.times import exists, shown, sortable, time
 from hub.money import currency_code, from_major
 
 ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, HubError)
@@ -150,6 +150,7 @@ def stamp(value: Any) -> str | None:
 __all__ = [
     "ERRORS",
     "Bad",
+    "exists",
     "json_text",
     "key_text",
     "major",

@@ -12,7 +12,8 @@ _ISO = re.compile(
     r"(?:[Tt ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d+))?)?\s?([Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?"
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_check = datetime.fromisoformat
+exists = datetime.fromisoformat
+"""Raises ValueError for a time that no clock shows."""
 
 
 def iso(moment: datetime) -> str:
@@ -70,7 +71,7 @@ def time(value: Any) -> str | None:
         text: str = f"{value[:19]}Z" if len(value) == 28 and value[19:] == ".000+0000" else value
         if len(text) == 20 and text[19] == "Z" and text[10] == "T" and text[13] == ":":
             try:
-                _check(text)
+                exists(text)
             except ValueError as exc:
                 raise ValueError(f"{shown(value)} is no time that exists") from exc
             return text

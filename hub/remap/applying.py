@@ -1,6 +1,7 @@
 """Map a stream's kept raw records anew and write what changes: lot by lot, to be resumed where it was stopped."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -11,7 +12,8 @@ from hub.ingest import Compared, PageCommit, compare, note, reproject
 from hub.mapping import CompiledMapping
 from hub.remap import orphans, purging, stored
 from hub.remap.replaying import replay_stream
-from hub.store import Sources, Store, clock, sources
+from hub.store import Sources, Store, clock, is_postgres, sources
+from hub.store.ahead import ahead
 
 _FUSE_ROWS = 10
 _ROUNDS = 5
@@ -195,10 +197,12 @@ def _walk(run: Run, after: int) -> int:
     places = stored.live(run.store, run.connection.name, run.stream, after=after)
     run.total += places.count
     writing, last = False, after
-    for lot in stored.lots(run.store, run.stream, places):
-        commit = run.commit(lot)
-        writing = _lot(run, lot, commit, writing)
-        last = lot.block
+    mapped = ((lot, run.commit(lot)) for lot in stored.lots(run.store, run.stream, places))
+    # a server of its own writes while the next lot is mapped; SQLite does both in this process, and gains nothing
+    with closing(ahead(mapped) if is_postgres(run.store.database.url) else mapped) as lots:
+        for lot, commit in lots:
+            writing = _lot(run, lot, commit, writing)
+            last = lot.block
     return last
 
 

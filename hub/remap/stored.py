@@ -102,9 +102,8 @@ def _read(store: Store, stream: str, places: Live, blocks: Sequence[int]) -> Lot
     kept: list[Kept] = []
     with store.read() as tx:
         for block, data in tx.execute(_DATA, (array(blocks), stream)):
-            times = places.blocks[block]
-            for idx, record in enumerate(raw.unpacked(data)):
-                if times[idx] and record:
+            for idx, (record, read_at) in enumerate(zip(raw.unpacked(data), places.blocks[block], strict=False)):
+                if read_at and record:
                     raws.append(record)
-                    kept.append(Kept(times[idx], (block, idx)))
+                    kept.append(Kept(read_at, (block, idx)))
     return Lot(raws, kept, blocks[-1], places.made)

@@ -6,7 +6,6 @@ from these, statements keep to what both understand.
 """
 
 import re
-import zlib
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import count
@@ -94,35 +93,38 @@ def for_postgres(sql: str) -> str:
     return sql
 
 
-class Bulk(NamedTuple):
+class Copied(NamedTuple):
     """
-    One statement for many rows, in Postgres's words: they are copied, with these values behind each, then used.
+    An insert of many rows as a COPY, with these values behind each.
 
-    `shape` asks for no row of what is copied into: its columns tell the types. `again` comes before all but the first
-    of a transaction: what was copied for those is still there.
+    `shape` asks for no row of what is copied into: its columns tell the types.
     """
 
-    before: str | None
     shape: str
     copy: str
     constants: tuple[bool, ...]
-    after: str | None
-    again: str | None = None
+
+
+class Joined(NamedTuple):
+    """
+    An update of many rows, each once at most, as one join with what is told of them.
+
+    `shape` asks for no row with a column for each value told: those tell the types. `update` lacks the lists
+    themselves, to be put in the place of `{}`.
+    """
+
+    shape: str
+    update: str
 
 
 @lru_cache(maxsize=1000)
-def bulk(sql: str) -> Bulk | None:
-    """
-    Say how many rows go through a statement at once; None where they cannot.
-
-    A plain insert is a COPY. A plain update, of each row once at most, is a COPY into a table of its own and one
-    update from there.
-    """
+def bulk(sql: str) -> Copied | Joined | None:
+    """Say in Postgres's words how many rows go through a statement at once; None where they cannot."""
     found = _PLAIN_INSERT.fullmatch(sql)
     if found is not None:
         table, columns, _, constants = found.groups()
         shape = f"SELECT {columns} FROM {table} LIMIT 0"  # noqa: S608
-        return Bulk(None, shape, f"COPY {table} ({columns}) {_BINARY}", _constants(constants), None)
+        return Copied(shape, f"COPY {table} ({columns}) {_BINARY}", _constants(constants))
     found = _PLAIN_UPDATE.fullmatch(sql)
     return _update(*found.groups()) if found else None
 
@@ -161,16 +163,15 @@ def _constants(words: str) -> tuple[bool, ...]:
     return tuple(word == "TRUE" for word in words.split(", ")[1:])
 
 
-def _update(table: str, changes: str, key: str) -> Bulk | None:
+def _update(table: str, changes: str, key: str) -> Joined | None:
     parts = [part for part in (*_COMMA.split(changes), *key.split(" AND ")) if "?" in part]
     if any(part.count("?") != 1 for part in parts):
         return None
-    name = f"many_{table}_{zlib.crc32((changes + key).encode()):x}"
-    given = ", ".join(f"{part.split('=')[0].strip()} AS p{n}" for n, part in enumerate(parts))
+    told = ", ".join(f"{part.split('=')[0].strip()} AS p{n}" for n, part in enumerate(parts))
+    names = ", ".join(f"p{n}" for n in range(len(parts)))
     numbers = count()
-    update = for_postgres(f"UPDATE {table} SET {changes} FROM {name} AS many WHERE {key}")  # noqa: S608
-    typed = f"SELECT {given} FROM {table} WITH NO DATA"  # noqa: S608
-    before = f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ON COMMIT DELETE ROWS AS {typed}"
-    after = re.sub("%s", lambda _: f"many.p{next(numbers)}", update)
-    shape, again = f"SELECT * FROM {name} LIMIT 0", f"DELETE FROM {name}"  # noqa: S608
-    return Bulk(before, shape, f"COPY {name} {_BINARY}", (), after, again)
+    update = for_postgres(f"UPDATE {table} SET {changes} FROM unnest({{}}) AS many({names}) WHERE {key}")  # noqa: S608
+    return Joined(
+        f"SELECT {told} FROM {table} LIMIT 0",  # noqa: S608
+        re.sub("%s", lambda _: f"many.p{next(numbers)}", update),
+    )

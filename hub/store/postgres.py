@@ -12,7 +12,7 @@ from typing import Any
 
 from hub.errors import ConfigError, Temporary
 from hub.store import migrate
-from hub.store.dialect import Array, Bulk, bulk, for_postgres
+from hub.store.dialect import Array, Copied, Joined, bulk, for_postgres
 
 try:
     import psycopg
@@ -166,12 +166,11 @@ class Postgres:
 class Transaction:
     """A transaction as rooms see it: statements in SQLite's words, values as Python has them."""
 
-    __slots__ = ("_connection", "_types", "_used")
+    __slots__ = ("_connection", "_types")
 
     def __init__(self, connection: Connection, types: dict[str, list[int]]) -> None:
         self._connection = connection
         self._types = types
-        self._used: set[str] = set()
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Any:
         """Run a statement; gives what it answers."""
@@ -189,27 +188,30 @@ class Transaction:
         if _any_nul_among(rows):
             rows = [[_no_nul(one) for one in row] for row in rows]
         cursor = self._connection.cursor()
-        many = bulk(sql) if len(rows) >= _COPY_ROWS else None
-        if many is not None:
+        many = bulk(sql) if len(rows) > 1 else None
+        if isinstance(many, Joined):
+            cursor.execute(self._joined(many), list(map(list, zip(*rows, strict=True))), binary=True)
+        elif many is not None and len(rows) >= _COPY_ROWS:
             self._copy(cursor, many, rows)
         elif rows:
             cursor.executemany(for_postgres(sql), rows)
         return cursor
 
-    def _copy(self, cursor: Cursor, many: Bulk, rows: list[Sequence[Any]]) -> None:
-        if many.before and many.again:
-            cursor.execute(many.again if many.again in self._used else many.before)
-            self._used.add(many.again)
+    def _copy(self, cursor: Cursor, many: Copied, rows: list[Sequence[Any]]) -> None:
         types = self._typed(many.shape)
         with cursor.copy(many.copy) as lines:
             lines.set_types(types)
             for row in rows:
                 lines.write_row((*row, *many.constants) if many.constants else row)
-        if many.after:
-            cursor.execute(many.after)
+
+    def _joined(self, many: Joined) -> str:
+        """Say the statement with its lists, each of the type of the column that it is for."""
+        known = self._connection.adapters.types
+        types = [info.regtype if (info := known.get(one)) else "text" for one in self._typed(many.shape)]
+        return many.update.replace("{}", ", ".join(f"%b::{one}[]" for one in types))
 
     def _typed(self, shape: str) -> list[int]:
-        """Give the types of the columns copied into: a binary COPY converts nothing, and so costs half."""
+        """Give the types of columns: a binary COPY converts nothing, and so costs half."""
         if shape not in self._types:
             self._types[shape] = [column.type_code for column in self._connection.execute(shape).description or ()]
         return self._types[shape]

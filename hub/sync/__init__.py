@@ -21,7 +21,7 @@ from hub.errors import ConfigError, HubError, Invalid, NotFound, Temporary, Unau
 from hub.ingest import Counts, PageCommit, archived, ingest
 from hub.mapping import MappedPage
 from hub.store import Store, Tx, clock, cursors, fills, sources
-from hub.sync.ahead import ahead
+from hub.store.ahead import ahead
 from hub.sync.sampling import Sample
 
 log = logging.getLogger("hub.sync")
