@@ -284,11 +284,14 @@ def test_statements_keep_their_meaning_in_the_other_words() -> None:
 
 
 def test_only_plain_statements_go_in_bulk() -> None:
-    assert dialect.bulk("INSERT INTO a (b) VALUES (?) ON CONFLICT DO NOTHING") is None
-    assert dialect.bulk("UPDATE a SET b = ?, c = c + ? WHERE d > ?") is None
-    assert dialect.bulk("UPDATE a SET b = b || ? || ? WHERE d = ?") is None
-    assert dialect.bulk("DELETE FROM a WHERE b = ?") is None
-    found = dialect.bulk("UPDATE a SET b = ?, c = max(?, c) WHERE d = ?")
+    assert not dialect.plain_insert("INSERT INTO a (b) VALUES (?) ON CONFLICT DO NOTHING")
+    assert dialect.copying("INSERT INTO a (b, c, d) VALUES (?, ?, TRUE)", "en") == dialect.Copied(
+        "SELECT b, d FROM a LIMIT 0", "COPY a (b, d) FROM STDIN (FORMAT BINARY)", (True,)
+    )
+    assert dialect.joined("UPDATE a SET b = ?, c = c + ? WHERE d > ?") is None
+    assert dialect.joined("UPDATE a SET b = b || ? || ? WHERE d = ?") is None
+    assert dialect.joined("DELETE FROM a WHERE b = ?") is None
+    found = dialect.joined("UPDATE a SET b = ?, c = max(?, c) WHERE d = ?")
     assert isinstance(found, dialect.Joined)
     assert found.update == (
         "UPDATE a SET b = many.p0, c = greatest(many.p1, c) FROM unnest({}) AS many(p0, p1, p2) WHERE d = many.p2"

@@ -198,8 +198,14 @@ class Changed:
         self.born = birth_ids(kind, source.connection, source.name, ids)
         versions = self._versions(rows)
         named = self.new, repeat(source.id), ids, repeat(kind), self.born
-        tx.executemany(_NEW_RECORD, Columns([*self._values(rows, self.new, versions), *named]))
-        tx.executemany(_NEW_STATE, Columns([*self._states(rows, versions), self.new]))
+        records = Columns([*self._values(rows, self.new, versions), *named])
+        if not tx.inserts_beside:
+            states = self._states(rows, versions)
+            self.work.blocks.pack(beside=True)
+        tx.executemany(_NEW_RECORD, records)
+        if tx.inserts_beside:
+            states = self._states(rows, versions)
+        tx.executemany(_NEW_STATE, Columns([*states, self.new]))
         self.work.blocks.pack()
 
     def update(self, rows: Sequence["Row"], stored: Sequence[Known], versions: Versions | None = None) -> None:

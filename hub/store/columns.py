@@ -1,7 +1,7 @@
 """Many rows of one statement, column by column."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any
 
 Column = Iterable[Any]
@@ -22,12 +22,31 @@ class Columns:
         ]
         self.count = min((len(column) for column in self.columns if not isinstance(column, repeat)), default=0)
 
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[Any]]) -> "Columns":
+        """Turn rows into columns."""
+        return cls(zip(*rows, strict=True))
+
     def mapped(self, change: Callable[[Sequence[Any]], Sequence[Any]]) -> "Columns":
-        """Give the same rows with other columns; `change` is asked for each that is told row by row."""
-        return Columns(column if isinstance(column, repeat) else change(column) for column in self.columns)
+        """Give the same rows with each column changed; of one that is the same in all rows, its value."""
+        return Columns(
+            repeat(change([next(column)])[0]) if isinstance(column, repeat) else change(column)
+            for column in self.columns
+        )
+
+    def lists(self) -> list[list[Any]]:
+        """Give each column as a list."""
+        return [list(islice(column, self.count)) for column in self.columns]
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         return zip(*self.columns, strict=False) if self.count else iter(())
+
+
+def is_empty(column: "repeat[Any] | Sequence[Any]") -> bool:
+    """Tell whether a column is null in every row."""
+    if isinstance(column, repeat):
+        return next(column) is None
+    return column[0] is None and column[-1] is None and column.count(None) == len(column)

@@ -8,7 +8,7 @@ that no update is lost and what is read in it holds until it ends.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from hub.errors import ConfigError
 from hub.store import migrate, sqlite
@@ -27,7 +27,13 @@ class Cursor(Protocol):
 
 
 class Tx(Protocol):
-    """What rooms write SQL against: `?` placeholders, rows as tuples."""
+    """
+    What rooms write SQL against: `?` placeholders, rows as tuples.
+
+    `inserts_beside` says that many rows go in while who gave them goes on; else it is waited for them.
+    """
+
+    inserts_beside: ClassVar[bool]
 
     def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Any: ...
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any: ...

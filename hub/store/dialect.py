@@ -118,13 +118,21 @@ class Joined(NamedTuple):
 
 
 @lru_cache(maxsize=1000)
-def bulk(sql: str) -> Copied | Joined | None:
-    """Say in Postgres's words how many rows go through a statement at once; None where they cannot."""
+def copying(sql: str, kinds: str) -> Copied:
+    """Say a plain insert as a COPY of the columns that hold something (see `inserting`), in Postgres's words."""
     found = _PLAIN_INSERT.fullmatch(sql)
-    if found is not None:
-        table, columns, _, constants = found.groups()
-        shape = f"SELECT {columns} FROM {table} LIMIT 0"  # noqa: S608
-        return Copied(shape, f"COPY {table} ({columns}) {_BINARY}", _constants(constants))
+    assert found is not None
+    table, columns, _, constants = found.groups()
+    names = [name.strip() for name in columns.split(",")]
+    told = [name for name, kind in zip(names, kinds, strict=False) if kind != NOTHING]
+    written = ", ".join([*told, *names[len(kinds) :]])
+    shape = f"SELECT {written} FROM {table} LIMIT 0"  # noqa: S608
+    return Copied(shape, f"COPY {table} ({written}) {_BINARY}", _constants(constants))
+
+
+@lru_cache(maxsize=1000)
+def joined(sql: str) -> Joined | None:
+    """Say a plain update as a join with lists, in Postgres's words; None for any other statement."""
     found = _PLAIN_UPDATE.fullmatch(sql)
     return _update(*found.groups()) if found else None
 

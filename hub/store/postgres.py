@@ -8,11 +8,13 @@ Write transactions take turns over all processes, under an advisory lock that en
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from itertools import repeat
+from typing import Any, ClassVar
 
 from hub.errors import ConfigError, Temporary
 from hub.store import migrate
-from hub.store.dialect import Array, Copied, Joined, bulk, for_postgres
+from hub.store.columns import Columns, is_empty
+from hub.store.dialect import EACH_ROW, NOTHING, Array, Joined, copying, for_postgres, joined, plain_insert
 
 try:
     import psycopg
@@ -167,6 +169,7 @@ class Transaction:
     """A transaction as rooms see it: statements in SQLite's words, values as Python has them."""
 
     __slots__ = ("_connection", "_types")
+    inserts_beside: ClassVar[bool] = False
 
     def __init__(self, connection: Connection, types: dict[str, list[int]]) -> None:
         self._connection = connection
@@ -184,27 +187,28 @@ class Transaction:
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any:
         """Run a statement for each of these; many plain inserts become one COPY."""
-        rows = parameters if isinstance(parameters, list) else list(parameters)
-        if _any_nul_among(rows):
-            rows = [[_no_nul(one) for one in row] for row in rows]
+        given = parameters if isinstance(parameters, Columns) else Columns.of(parameters)
+        given = given.mapped(_storable)
         cursor = self._connection.cursor()
-        many = bulk(sql) if len(rows) > 1 else None
-        if isinstance(many, Joined):
-            cursor.execute(self._joined(many), list(map(list, zip(*rows, strict=True))), binary=True)
-        elif many is not None and len(rows) >= _COPY_ROWS:
-            self._copy(cursor, many, rows)
-        elif rows:
-            cursor.executemany(for_postgres(sql), rows)
+        if len(given) >= _COPY_ROWS and plain_insert(sql):
+            self._copy(cursor, sql, given)
+        elif len(given) > 1 and (many := joined(sql)) is not None:
+            cursor.execute(self._with_lists(many), given.lists(), binary=True)
+        elif len(given):
+            cursor.executemany(for_postgres(sql), given)
         return cursor
 
-    def _copy(self, cursor: Cursor, many: Copied, rows: list[Sequence[Any]]) -> None:
-        types = self._typed(many.shape)
-        with cursor.copy(many.copy) as lines:
+    def _copy(self, cursor: Cursor, sql: str, given: Columns) -> None:
+        kinds = "".join(NOTHING if is_empty(column) else EACH_ROW for column in given.columns)
+        told = [column for column, kind in zip(given.columns, kinds, strict=True) if kind != NOTHING]
+        copied = copying(sql, kinds)
+        types = self._typed(copied.shape)
+        with cursor.copy(copied.copy) as lines:
             lines.set_types(types)
-            for row in rows:
-                lines.write_row((*row, *many.constants) if many.constants else row)
+            for row in Columns([*told, *map(repeat, copied.constants)]):
+                lines.write_row(row)
 
-    def _joined(self, many: Joined) -> str:
+    def _with_lists(self, many: Joined) -> str:
         """Say the statement with its lists, each of the type of the column that it is for."""
         known = self._connection.adapters.types
         types = [info.regtype if (info := known.get(one)) else "text" for one in self._typed(many.shape)]
@@ -305,9 +309,12 @@ def _any_nul(values: Sequence[Any]) -> bool:
     return any((isinstance(one, str) and "\0" in one) or (isinstance(one, list) and _any_nul(one)) for one in values)
 
 
-def _any_nul_among(rows: Sequence[Sequence[Any]]) -> bool:
-    """Tell it before they are sent: a server that meets one gives up the whole transaction."""
-    return "\0" in "".join([one for row in rows for one in row if type(one) is str])
+def _storable(column: Sequence[Any]) -> Sequence[Any]:
+    """Give a column without NULs: a server that meets one gives up the whole transaction."""
+    kind = next((one.__class__ for one in column if one is not None), None)
+    if kind is not str or "\0" not in "".join(filter(None, column)):
+        return column
+    return [_no_nul(one) for one in column]
 
 
 def _no_nul(one: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,6 +16,7 @@ _LEVEL = 1  # level 3 takes a third longer for three bytes of a hundred
 _BLOCKS = f"SELECT block, data FROM raw WHERE block IN {ANY} AND stream = ?"  # noqa: S608
 _DATA = f"SELECT block, data FROM raw WHERE block IN {ANY} ORDER BY block"  # noqa: S608
 _own = threading.local()
+_packers = ThreadPoolExecutor(2, "hub-pack")
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -28,8 +30,9 @@ class Blocks:
     stream: str | None = None
     pending: list[bytes] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
-    packed: list[bytes] = field(default_factory=list)
     written: int = 0
+    _packing: list[Future[list[bytes]]] = field(default_factory=list)
+    _handed: int = 0
 
     @classmethod
     def after(cls, tx: Tx, source_id: int, stream: str | None = None) -> "Blocks":
@@ -46,21 +49,43 @@ class Blocks:
         found = [places[index] for index in indexes]
         return [self.first + at // BLOCK for at in found], [at % BLOCK for at in found]
 
-    def pack(self, *, whole: bool = True) -> None:
-        """Compress what was put, only `whole` blocks of it: rows that are being inserted go on meanwhile."""
-        done, there = len(self.packed) * BLOCK, len(self.pending)
-        for at in range(done, there - there % BLOCK if whole else there, BLOCK):
-            self.packed.append(packed(self.pending[at : at + BLOCK]))
+    def pack(self, *, beside: bool = False) -> None:
+        """Compress the whole blocks of what was put: now, or `beside` what goes on, in a thread."""
+        there = len(self.pending) - len(self.pending) % BLOCK
+        if there > self._handed:
+            lots = [self.pending[at : at + BLOCK] for at in range(self._handed, there, BLOCK)]
+            self._packing.append(_beside(lots) if beside else _done(lots))
+            self._handed = there
 
     def write(self, tx: Tx) -> None:
         """Compress and insert what was put; `written` says afterwards how much room it takes."""
-        self.pack(whole=False)
+        self.pack()
+        rest = self.pending[self._handed :]
+        blocks = [data for lot in self._packing for data in lot.result()] + ([packed(rest)] if rest else [])
         rows = [
             (self.first + at, self.source_id, self.stream, min(BLOCK, len(self.pending) - at * BLOCK), data)
-            for at, data in enumerate(self.packed)
+            for at, data in enumerate(blocks)
         ]
-        self.written = sum(map(len, self.packed))
+        self.written = sum(map(len, blocks))
         tx.executemany("INSERT INTO raw (block, source_id, stream, count, data) VALUES (?, ?, ?, ?, ?)", rows)
+
+
+def _beside(lots: Sequence[Sequence[bytes]]) -> Future[list[bytes]]:
+    """Compress blocks in a thread, for zstd needs no lock of Python's; here, where no thread is to be had."""
+    try:
+        return _packers.submit(_packed_all, lots)
+    except RuntimeError:
+        return _done(lots)
+
+
+def _done(lots: Sequence[Sequence[bytes]]) -> Future[list[bytes]]:
+    done: Future[list[bytes]] = Future()
+    done.set_result(_packed_all(lots))
+    return done
+
+
+def _packed_all(lots: Sequence[Sequence[bytes]]) -> list[bytes]:
+    return [packed(lot) for lot in lots]
 
 
 def _compressor() -> zstandard.ZstdCompressor:

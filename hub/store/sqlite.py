@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from weakref import finalize
 
 from hub.errors import Temporary
 from hub.store import held, migrate
 from hub.store.checkpoints import LONG, Checkpoints
-from hub.store.columns import Columns
+from hub.store.columns import Columns, is_empty
 from hub.store.dialect import EACH_ROW, NOTHING, SAME, inserting, plain_insert
 
 SCHEME = "sqlite:///"
@@ -43,6 +43,7 @@ class Connection(sqlite3.Connection):
     raised.
     """
 
+    inserts_beside: ClassVar[bool] = True
     _beside: ThreadPoolExecutor | None = None
 
     def __init__(self, *args: Any, **more: Any) -> None:
@@ -55,7 +56,7 @@ class Connection(sqlite3.Connection):
         """Run a statement for each of these rows; plain inserts of many rows go in by the hundred."""
         values = rows if isinstance(rows, (list, Columns)) else list(rows)
         if len(values) >= LOT and plain_insert(sql):
-            columns = values if isinstance(values, Columns) else Columns(zip(*values, strict=True))
+            columns = values if isinstance(values, Columns) else Columns.of(values)
             self._go_in(sql, _Given(columns))
             return self.cursor()
         self.settle()
@@ -136,13 +137,11 @@ class _Given:
         self.kinds = "".join(map(self._kind, given.columns))
 
     def _kind(self, column: "repeat[Any] | Sequence[Any]") -> str:
-        if isinstance(column, repeat):
-            value = next(column)
-            if value is not None:
-                self._same.append(value)
-            return NOTHING if value is None else SAME
-        if column[0] is None and column[-1] is None and column.count(None) == len(column):
+        if is_empty(column):
             return NOTHING
+        if isinstance(column, repeat):
+            self._same.append(next(column))
+            return SAME
         self._each.append(_taken(column))
         return EACH_ROW
 
@@ -177,8 +176,8 @@ class SqliteFile:
         self.branch = branch
         self._lock = threading.Lock()
         self._owner: int | None = None
-        self._writer: sqlite3.Connection | None = None
-        self._idle: list[sqlite3.Connection] = []
+        self._writer: Connection | None = None
+        self._idle: list[Connection] = []
         self._closed = False
         self._connect = partial(_connected, path.absolute(), _SYNCHRONOUS[branch])
         self._checkpoints = Checkpoints(self._connect)
@@ -187,7 +186,7 @@ class SqliteFile:
         migrate.upgrade(self.path, self.branch)
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self) -> Iterator[Connection]:
         """
         Open a write transaction; commit at the end, roll back on any exception.
 
@@ -209,7 +208,7 @@ class SqliteFile:
                 self._owner = None
 
     @contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> Iterator[Connection]:
         """Open a read transaction: all statements see one state of the database."""
         with self._told("read"):
             connection = self._take()
@@ -263,7 +262,7 @@ class SqliteFile:
             self._writer = None
             self._let_go()
 
-    def _writing(self) -> sqlite3.Connection:
+    def _writing(self) -> Connection:
         if self._closed:
             raise RuntimeError(f"{self.path}: the database is closed")
         if self._writer is None:
@@ -278,7 +277,7 @@ class SqliteFile:
                 raise
             raise Temporary(f"{self.path}: another process keeps the database locked", retry_after_s=5.0) from exc
 
-    def _take(self) -> sqlite3.Connection:
+    def _take(self) -> Connection:
         try:
             return self._idle.pop()
         except IndexError:
@@ -293,7 +292,7 @@ class SqliteFile:
             self._idle.append(connection)
 
 
-def _connected(path: Path, synchronous: str) -> sqlite3.Connection:
+def _connected(path: Path, synchronous: str) -> Connection:
     connection = sqlite3.connect(
         path,
         isolation_level=None,
