@@ -65,8 +65,7 @@ class Standings:
         """Read how a connection stands."""
         if not self.there():
             return Standing()
-        with self.store().read() as tx:
-            return standings.read(tx, name)
+        return standings.ask(self.store().database, name)
 
     def all(self) -> dict[str, Standing]:
         """Read how all connections stand that ever failed or were checked."""

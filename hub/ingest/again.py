@@ -93,7 +93,7 @@ def reproject(
     with store.write() as tx:
         work = PageWork(tx, commit, Sources.load(tx), clock.text(clock.now()))
         sources = {name: register(work, table) for name, table in commit.mapped.tables.items()}
-        work.blocks = Blocks.after(tx, next(iter(sources.values())).id, commit.stream)
+        work.blocks = Blocks(next(iter(sources.values())).id, work.look.block, commit.stream)
         found = compare(tx, work.sources, commit)
         agreed(found)
         for name, table in found.tables.items():

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -126,6 +126,25 @@ class Counts:
         return self.total("skipped")
 
 
+class Look(NamedTuple):
+    """
+    What is there before a page is written: when the page before was asked for, the number of the next block of raw
+    records, and whether anything is rejected or untaken at all.
+    """
+
+    read_at: int
+    block: int
+    rejects: bool
+    untaken: bool
+
+
+_LOOK = """
+SELECT coalesce((SELECT read_at FROM cursor WHERE connection = ? AND stream = ?), 0),
+    (SELECT coalesce(max(block), 0) + 1 FROM raw), EXISTS (SELECT 1 FROM reject),
+    EXISTS (SELECT 1 FROM untaken WHERE connection = ? AND stream = ?)
+"""
+
+
 @dataclass
 class PageWork:
     """What the tables of one page share while it is written."""
@@ -137,6 +156,12 @@ class PageWork:
     changes: "Changes" = field(default_factory=lambda: Changes())
 
     blocks: Blocks = field(init=False)
+
+    @cached_property
+    def look(self) -> Look:
+        """Look at what is there, all at once, when it is asked for first."""
+        here = self.commit.connection, self.commit.stream
+        return Look(*self.tx.execute(_LOOK, (*here, *here)).fetchone())
 
     @property
     def observed(self) -> str | None:
@@ -215,12 +240,12 @@ def ingest(store: Store, commit: PageCommit) -> Counts:
     Raises Temporary where the database has lost the page before.
     """
     with store.write() as tx:
-        _goes_on(tx, commit)
         work = PageWork(tx, commit, Sources.load(tx), clock.text(max(clock.now(), commit.read_at)))
+        _goes_on(work)
         counts = Counts()
         sources = {name: register(work, table) for name, table in commit.mapped.tables.items()}
         if sources:
-            work.blocks = Blocks.after(tx, next(iter(sources.values())).id, commit.stream)
+            work.blocks = Blocks(next(iter(sources.values())).id, work.look.block, commit.stream)
         for name, table in commit.mapped.tables.items():
             counts.tables[name] = _table(work, sources[name], table)
         counts.fuse = _sweep(work, list(sources.values()), counts)
@@ -310,17 +335,16 @@ def tell(work: PageWork) -> None:
     )
 
 
-def _goes_on(tx: Tx, commit: PageCommit) -> None:
+def _goes_on(work: PageWork) -> None:
     """
     See that the page before is still there: a server that crashed may have lost it, and the pull would not notice.
 
     Postgres writes what is synced behind the commit (`synchronous_commit = off`).
     """
-    if commit.follows is not None:
-        at = cursors.position(tx, commit.connection, commit.stream)
-        if (at.read_at or 0) < commit.follows:
-            text = "the database has lost a page that it had taken; the next pull reads it again"
-            raise Temporary(f"{commit.connection} {commit.stream}: {text}")
+    commit = work.commit
+    if commit.follows is not None and work.look.read_at < commit.follows:
+        text = "the database has lost a page that it had taken; the next pull reads it again"
+        raise Temporary(f"{commit.connection} {commit.stream}: {text}")
 
 
 def _move_on(tx: Tx, commit: PageCommit) -> None:

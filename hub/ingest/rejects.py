@@ -39,7 +39,7 @@ def settle(work: "PageWork", source: Source, table: "TableRows", named: Sequence
 
     `named` are ids that the page itself names as deleted.
     """
-    if _any(work.tx, source.id):
+    if work.look.rejects and _any(work.tx, source.id):
         settled = [*(row.remote_id for row in table.rows), *table.deleted, *table.untaken, *named]
         work.tx.execute(_DROP, (source.id, array(settled)))
 

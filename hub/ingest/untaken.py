@@ -17,7 +17,6 @@ ON CONFLICT (connection, stream, key) DO UPDATE SET raw_hash = excluded.raw_hash
     block = excluded.block, idx = excluded.idx
 """
 _HERE = "FROM untaken WHERE connection = ? AND stream = ?"
-_SOME = f"SELECT 1 {_HERE} LIMIT 1"
 _STORED = f"SELECT key, raw_hash, read_at {_HERE} AND key IN {ANY}"
 _DROP = f"DELETE {_HERE} AND key IN {ANY}"
 
@@ -31,14 +30,16 @@ def write(work: "PageWork", old: Collection[int] = ()) -> None:
     commit, tables = work.commit, work.commit.mapped.tables
     here, plain = (commit.connection, commit.stream), [t for n, t in tables.items() if n not in commit.elements]
     taken = [row.remote_id for row in plain[0].rows] if len(plain) == 1 else None
+    some = work.look.untaken
     if old or taken is None or len(taken) < commit.mapped.read:
         covered = indexes(tables.values()).difference(old)
         taken = [id for table in plain for id, index in keyed(table) if index in covered]
         left = [index for index in range(commit.mapped.read) if index not in covered and index not in old]
         if left:
             _keep(work, left, keys(plain))
+            some = True
     gone = [*taken, *commit.gone]
-    if gone and work.tx.execute(_SOME, here).fetchone() is not None:
+    if gone and some:
         work.tx.execute(_DROP, (*here, array(gone)))
 
 

@@ -4,7 +4,9 @@ Databases, transactions, migrations, records, cursors: what is kept, and how it 
 `Store` is what was synced (hub.db). The ledger opens its own with `Database(url, "ledger")`.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from hub.store.database import Branch, Database, Tx, is_postgres, version
 from hub.store.health import Health, look
@@ -34,6 +36,10 @@ class Store:
     def read(self) -> AbstractContextManager[Tx]:
         """Open a read transaction (see Database.read)."""
         return self.database.read()
+
+    def ask(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Give the rows of one statement that reads (see Database.ask)."""
+        return self.database.ask(sql, parameters)
 
     def sources(self, tx: Tx) -> Sources:
         """Give the registry of tables as this transaction sees it."""

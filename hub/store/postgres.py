@@ -80,14 +80,28 @@ class Postgres:
     @contextmanager
     def read(self) -> Iterator["Transaction"]:
         """Open a read transaction: all statements see one state of the database."""
+        with self._reading(_start) as connection, _transaction(connection):
+            yield Transaction(connection, self._types)
+
+    def ask(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Read the rows of one statement: one round trip."""
+        rows: list[Any] = []
+
+        def fetch(connection: Connection) -> None:
+            rows[:] = Transaction(connection, self._types).execute(sql, parameters).fetchall()
+
+        with self._reading(fetch):
+            return rows
+
+    @contextmanager
+    def _reading(self, begin: Callable[[Connection], None]) -> Iterator[Connection]:
         if not self._room.acquire(timeout=_BUSY_S):
             raise Temporary("all connections to the database are in use", retry_after_s=5.0)
         connection = None
         try:
             with told():
-                connection = self._begun(self._taken(), _start)
-                with _transaction(connection):
-                    yield Transaction(connection, self._types)
+                connection = self._begun(self._taken(), begin)
+                yield connection
         finally:
             self._room.release()
             self._give(connection)

@@ -219,6 +219,15 @@ class SqliteFile:
             finally:
                 self._give(connection)
 
+    def ask(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Read the rows of one statement."""
+        with self._told("read"):
+            connection = self._take()
+            try:
+                return connection.execute(sql, parameters).fetchall()
+            finally:
+                self._give(connection)
+
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
         """Turn what the disk does not do now into Temporary; a reader needs some of it too."""
@@ -285,7 +294,7 @@ class SqliteFile:
             connection.execute("PRAGMA query_only = 1")
             return connection
 
-    def _give(self, connection: sqlite3.Connection) -> None:
+    def _give(self, connection: Connection) -> None:
         if self._closed:
             connection.close()
         else:

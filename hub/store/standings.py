@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from hub.store.database import Tx
+from hub.store.database import Database, Tx
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Standing:
 
 
 _COLUMNS = "account, failures, opened, retry_at, probing, degraded_at, reauth_at, sealed, error, error_at"
+_ONE = f"SELECT {_COLUMNS} FROM connection_state WHERE connection = ?"  # noqa: S608
 _WRITE = """
 INSERT INTO connection_state (connection, account, failures, opened, retry_at, probing, degraded_at, reauth_at, sealed,
     error, error_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -46,9 +47,14 @@ ON CONFLICT (connection) DO UPDATE SET account = excluded.account, failures = ex
 
 def read(tx: Tx, connection: str) -> Standing:
     """Read how a connection stands."""
-    sql = f"SELECT {_COLUMNS} FROM connection_state WHERE connection = ?"  # noqa: S608
-    row = tx.execute(sql, (connection,)).fetchone()
+    row = tx.execute(_ONE, (connection,)).fetchone()
     return Standing(*row) if row else Standing()
+
+
+def ask(database: Database, connection: str) -> Standing:
+    """Read how a connection stands, by itself."""
+    rows = database.ask(_ONE, (connection,))
+    return Standing(*rows[0]) if rows else Standing()
 
 
 def read_all(tx: Tx) -> dict[str, Standing]:
