@@ -115,7 +115,7 @@ class Counted:
     """A transaction that ends with its process after some statements."""
 
     def __init__(self, tx: Any) -> None:
-        self.tx, self.left = tx, _STATEMENTS
+        self.tx, self.left, self.inserts_beside = tx, _STATEMENTS, tx.inserts_beside
 
     def execute(self, *given: Any) -> Any:
         return self._counted(self.tx.execute, given)

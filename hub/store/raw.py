@@ -1,5 +1,6 @@
 """The vendor's own bytes: blocks of up to 100 records, compressed together. Nothing moves inside a block."""
 
+import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,6 @@ _LEVEL = 1  # level 3 takes a third longer for three bytes of a hundred
 _BLOCKS = f"SELECT block, data FROM raw WHERE block IN {ANY} AND stream = ?"  # noqa: S608
 _DATA = f"SELECT block, data FROM raw WHERE block IN {ANY} ORDER BY block"  # noqa: S608
 _own = threading.local()
-_packers = ThreadPoolExecutor(2, "hub-pack")
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[bytes]).decode
 
@@ -68,6 +68,17 @@ class Blocks:
         ]
         self.written = sum(map(len, blocks))
         tx.executemany("INSERT INTO raw (block, source_id, stream, count, data) VALUES (?, ?, ?, ?, ?)", rows)
+
+
+class _Packers:
+    """The threads that compress, begun when they are needed first, and anew in a process that was forked."""
+
+    def __init__(self) -> None:
+        self.submit = ThreadPoolExecutor(2, "hub-pack").submit
+
+
+_packers = _Packers()
+os.register_at_fork(after_in_child=_packers.__init__)  # type: ignore[misc]
 
 
 def _beside(lots: Sequence[Sequence[bytes]]) -> Future[list[bytes]]:
