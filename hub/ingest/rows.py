@@ -225,11 +225,12 @@ class Changed:
             tx.executemany(_STATE, Columns(self._states(rows, versions)))
 
     def _made_again(self, row: "Row", known: Known) -> bool:
-        """Tell whether a row is of the raw record that the stored one is of."""
+        """Tell whether a row is of the raw record that the stored one is of, which nothing was cut out of since."""
         kept = self.work.commit.kept
         assert kept is not None
-        place, read_at = kept[row.index].place, kept[row.index].read_at
-        return place == (known.block, known.idx) and read_at == known.read_at and not known.deleted
+        here = kept[row.index]
+        same = here.place == (known.block, known.idx) and here.read_at == known.read_at and not known.deleted
+        return same and self.work.raw_hashes[row.index] == known.raw_hash
 
     def keep(self, rows: Sequence["Row"], versions: Versions | None = None) -> None:
         """Write rows of which only the raw records are others: what they map to stays."""

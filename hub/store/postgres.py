@@ -8,7 +8,7 @@ Write transactions take turns over all processes, under an advisory lock that en
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any, ClassVar
 
 from hub.errors import ConfigError, Temporary
@@ -219,7 +219,7 @@ class Transaction:
         types = self._typed(copied.shape)
         with cursor.copy(copied.copy) as lines:
             lines.set_types(types)
-            for row in Columns([*told, *map(repeat, copied.constants)]):
+            for row in islice(zip(*told, *map(repeat, copied.constants), strict=False), len(given)):
                 lines.write_row(row)
 
     def _with_lists(self, many: Joined) -> str:
