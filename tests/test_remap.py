@@ -1,13 +1,15 @@
 """Remap: a changed mapping is applied to the raw records that are kept, and the vendor is not asked."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from hub import remap
 from hub.config import ConnectionSettings
 from hub.errors import Conflict
+from hub.remap import stored
 from hub.store import Store, raw
 from tests.desk import MAPPING, NOON, Desk, counted, made, ticket
 from tests.stores import dump, unwatch, watch
@@ -243,6 +245,78 @@ def test_a_record_that_goes_while_a_remap_runs_does_not_come_back(desk: Desk) ->
     changed.apply(progress=pull)
     assert "1400" not in desk.bodies()
     assert "1400" not in desk.bodies("message")
+
+
+LOW = ('low = "low" }', 'low = "high" }')
+
+
+@pytest.mark.parametrize("more", [[], [ticket(4, shape="other")]])
+def test_what_a_pull_sets_aside_while_a_remap_runs_is_not_forgotten(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, more: list[dict[str, Any]]
+) -> None:
+    desk.put([ticket(1), ticket(2, priority="low"), *more])
+    changed = desk.mapped_by(LOW)
+    pulled_behind(monkeypatch, "tickets", lambda: changed.put([ticket(1, 5, shape="chat")], minute=5))
+    changed.apply()
+    assert sorted(desk.bodies()) == ["2"]
+    changed.mapped_by(('shape = "ticket"', 'shape = ["ticket", "chat"]')).apply()
+    assert sorted(desk.bodies()) == ["1", "2"]
+
+
+def test_no_table_takes_a_raw_record_that_a_pull_has_superseded_meanwhile(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boss = """[staff]
+kind   = "agent"
+key    = "id"
+stream = "people"
+where  = { role = "boss" }
+[staff.fields]
+display_name = "name"
+
+"""
+    people = '[people]\nkind = "customer"'
+    desk = desk.mapped_by((people, boss + people))
+    desk.put([{"id": 1, "name": "Ada", "role": "staff"}, {"id": 2, "name": "Cy", "role": "boss"}], stream="people")
+    changed = desk.mapped_by(('role = "boss"', 'role = ["boss", "staff"]'))
+    guest = {"id": 1, "name": "Ada", "role": "guest"}
+    pulled_behind(monkeypatch, "people", lambda: changed.put([guest], stream="people", minute=5))
+    changed.apply()
+    assert sorted(desk.bodies("agent")) == ["2"]
+
+
+def test_rows_that_no_record_makes_go_though_another_goes_meanwhile(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.put([ticket(1, no="1"), ticket(2, no="2"), ticket(3, no="A-3")])
+    changed = desk.mapped_by(('key        = "id"', 'key        = "no"'))
+    pulled_behind(monkeypatch, "tickets", lambda: changed.put([], minute=5, deleted=["1"]))
+    changed.apply()
+    assert sorted(desk.bodies()) == ["2", "A-3"]
+
+
+def test_elements_that_are_there_twice_are_counted_once(desk: Desk) -> None:
+    note = {"id": 7, "draft": False, "text": "hm"}
+    desk.put([ticket(1, notes=[note, note], remarks=[note, note]), ticket(2, notes=[note | {"id": 8}])])
+    assert counted(desk.apply()["notes"]) == {"same": 2}
+    changed = desk.mapped_by(('each   = "notes"', 'each   = "remarks"'))
+    assert counted(changed.diff()["notes"]) == {"same": 1, "deleted": 1}
+    assert counted(changed.apply()["notes"]) == {"same": 1, "deleted": 1}
+    assert sorted(desk.bodies("message")) == ["7"]
+
+
+def pulled_behind(monkeypatch: pytest.MonkeyPatch, stream: str, pull: Callable[[], object]) -> None:
+    """Pull once, the moment that a remap of this stream has found out where its raw records are."""
+    live, once = stored.live, [True]
+
+    def found(store: Store, connection: str, name: str, *, after: int = 0) -> stored.Live:
+        places = live(store, connection, name, after=after)
+        if name == stream and once:
+            once.clear()
+            pull()
+        return places
+
+    monkeypatch.setattr(stored, "live", found)
 
 
 def test_a_mapping_that_would_take_most_rows_away_stops_and_asks(desk: Desk) -> None:

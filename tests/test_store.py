@@ -275,6 +275,30 @@ def test_columns_go_in_and_change_as_rows_do(store: Store, count: int) -> None:
     assert found == list(zip(held[::-1], some[::-1], strict=True))
 
 
+def test_a_state_has_one_stamp_until_something_is_committed(store: Store) -> None:
+    def stamp() -> object:
+        with store.read() as tx:
+            return tx.stamp()
+
+    first = stamp()
+    assert stamp() == first
+    with store.read() as tx:
+        assert tx.stamp() == first
+        with store.write() as other:
+            other.execute("INSERT INTO alias (id, entity_id, at) VALUES ('a', 'b', 'now')")
+        assert tx.stamp() == first, "what it sees stays as it is"
+    assert stamp() != first
+
+
+def test_one_question_needs_no_transaction(store: Store) -> None:
+    with store.write() as tx:
+        tx.executemany("INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)", Columns([["a"], ["b"], ["now"]]))
+    assert store.ask("SELECT entity_id FROM alias WHERE id = ?", ("a",)) == [("b",)]
+    with pytest.raises(Exception, match="nothing_here"):
+        store.ask("SELECT 1 FROM nothing_here")
+    assert store.ask("SELECT count(*) FROM alias") == [(1,)]
+
+
 def test_what_fails_behind_whole_lots_leaves_none_of_them(store: Store) -> None:
     sql = "INSERT INTO alias (id, entity_id, at) VALUES (?, ?, ?)"
 

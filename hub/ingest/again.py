@@ -12,7 +12,8 @@ from hub.ingest import gone, rejects, rows, untaken
 from hub.ingest.commit import HASH, Kept, PageCommit, PageWork, register, standing, tell
 from hub.ingest.rows import Known
 from hub.store import Source, Sources, Store, Tx, clock
-from hub.store.raw import Blocks
+from hub.store.dialect import ANY, array
+from hub.store.raw import BLOCK, Blocks
 
 if TYPE_CHECKING:
     from hub.mapping import Reject, Row, TableRows
@@ -24,7 +25,8 @@ class Again:
     What mapping stored records anew means for one table.
 
     `same` counts rows that are as they were; `moved` are as they were, of another raw record. Of rejects there are
-    those that were not kept before. The rows of `gone` are taken by the table no more.
+    those that were not kept before. The rows of `gone` are taken by the table no more. Of those `passed` the store
+    knows something newer.
     """
 
     table: str
@@ -35,6 +37,7 @@ class Again:
     gone: list[Known] = field(default_factory=list)
     rejected: list["Reject"] = field(default_factory=list)
     same: int = 0
+    passed: int = 0
 
     @property
     def writes(self) -> bool:
@@ -53,19 +56,22 @@ class Compared:
         return any(table.writes for table in self.tables.values())
 
 
-def compare(tx: Tx, sources: Sources, commit: PageCommit) -> Compared:
+def compare(tx: Tx, sources: Sources, commit: PageCommit, *, likely: bool = False) -> Compared:
     """
     Say what mapping stored records anew would change; `commit.kept` says where each is from. Nothing is written.
 
-    Rows that are what was made of the same raw record before are not looked at again: whatever the store has of them
-    now is that, or something newer.
+    Unless changes are `likely`, rows that are stored just so, of the same raw record, are found first: little of each
+    is read then, and nothing where nothing was committed since `commit.made`.
     """
     named = commit.mapped.tables
     known = {name: sources.by_name.get((commit.connection, name)) for name in named}
-    alike = {name: _alike(known[name], commit, table) for name, table in named.items()}
+    alike = {name: set() if likely else _alike(tx, known[name], commit, table) for name, table in named.items()}
     stored = {name: _stored(tx, known[name], table, alike[name]) for name, table in named.items()}
     tables = {name: _compare(commit, table, stored[name], alike[name]) for name, table in named.items()}
-    odd = any(tables[name].new or one.rejects or one.untaken or one.deleted for name, one in named.items())
+    odd = any(
+        tables[name].new or tables[name].passed or one.rejects or one.untaken or one.deleted
+        for name, one in named.items()
+    )
     old = _old(commit, stored) if odd else frozenset()
     for again in tables.values():
         again.new = [row for row in again.new if row.index not in old]
@@ -94,7 +100,7 @@ def reproject(
         work = PageWork(tx, commit, Sources.load(tx), clock.text(clock.now()))
         sources = {name: register(work, table) for name, table in commit.mapped.tables.items()}
         work.blocks = Blocks(next(iter(sources.values())).id, work.look.block, commit.stream)
-        found = compare(tx, work.sources, commit)
+        found = compare(tx, work.sources, commit, likely=True)
         agreed(found)
         for name, table in found.tables.items():
             _write(work, sources[name], table, commit.mapped.tables[name].promoted)
@@ -136,18 +142,31 @@ def _kept(commit: PageCommit, index: int) -> Kept:
     return commit.kept[index]
 
 
-def _alike(source: Source | None, commit: PageCommit, table: "TableRows") -> set[int]:
-    """Find the rows that are what was made of the same raw record before, by their `id`."""
-    made = commit.made.get(source.id) if source is not None else None
-    if not made:
+_AS_MADE = f"""
+SELECT remote_id, mapped_hash, block * {BLOCK} + idx FROM state
+WHERE source_id = ? AND remote_id IN {ANY} AND NOT deleted
+"""  # noqa: S608
+
+
+def _alike(tx: Tx, source: Source | None, commit: PageCommit, table: "TableRows") -> set[int]:
+    """Find the rows that are stored just so, of the same raw record; by their `id`."""
+    if source is None or not table.rows:
         return set()
     found, kept = set(), commit.kept or ()
+    if commit.made is not None and commit.made.stamp == tx.stamp():
+        hashes = commit.made.hashes.get(source.id, {})
+        for row in table.rows:
+            place = kept[row.index].place
+            if place is not None and (block := hashes.get(place[0])) is not None:
+                at = HASH * place[1]
+                if block[at : at + HASH] == row.hash:
+                    found.add(id(row))
+        return found
+    stored = set(tx.execute(_AS_MADE, (source.id, array(row.remote_id for row in table.rows))))
     for row in table.rows:
         place = kept[row.index].place
-        if place is not None and (hashes := made.get(place[0])) is not None:
-            at = HASH * place[1]
-            if hashes[at : at + HASH] == row.hash:
-                found.add(id(row))
+        if place is not None and (row.remote_id, row.hash, place[0] * BLOCK + place[1]) in stored:
+            found.add(id(row))
     return found
 
 
@@ -180,7 +199,7 @@ def _newer(known: Known, kept: Kept) -> bool:
 def _compare(commit: PageCommit, table: "TableRows", stored: dict[str, Known], alike: Collection[int]) -> Again:
     found = Again(table.table, table.kind)
     if len(alike) == len(table.rows) and not table.untaken and not table.deleted:
-        found.same = len(alike)
+        found.same = len({row.remote_id for row in table.rows})
         return found
     there, lost = standing(table, ())
     where = commit.kept or ()
@@ -200,6 +219,8 @@ def _compare(commit: PageCommit, table: "TableRows", stored: dict[str, Known], a
                 found.changed.append((row, known))
             elif known.read_at < kept.read_at:
                 found.moved.append((row, known))
+        else:
+            found.passed += 1
     at = dict(zip((*table.untaken, *table.deleted), (*table.untaken_index, *table.deleted_at), strict=True))
     for remote_id in lost:
         known = stored.get(remote_id)

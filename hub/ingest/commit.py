@@ -23,10 +23,23 @@ if TYPE_CHECKING:
 
 
 Places = tuple[Iterable[int | None], Iterable[int | None]]
+
+
 HASH = 16
 """The bytes of a hash."""
-Made = Mapping[int, Mapping[int, bytes | bytearray]]
-"""The hashes of rows by their tables' ids and the blocks of their raw records, one behind the other by the places."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """
+    The hashes of stored rows at one moment: by the id of their table and the block of their raw record, one behind the
+    other by its place.
+
+    `stamp` is that of the transaction that read them: under the same one they are what is stored.
+    """
+
+    stamp: object
+    hashes: Mapping[int, Mapping[int, bytearray]]
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False):
@@ -47,7 +60,7 @@ class PageCommit:
     the page names as deleted are not theirs. `follows` is when the page before it in the same pull was asked for (ms):
     a database that does not know of that one has lost it. `projection` is the revision of the stream's share of the
     mapping. `keep_raw=False` keeps none of the raw records. `kept` says of a page made of stored raw records where each
-    is from, `made` what the rows were that had been made of them.
+    is from, `made` what the rows were when these were looked for.
     """
 
     connection: str
@@ -67,7 +80,7 @@ class PageCommit:
     projection: str | None = None
     keep_raw: bool = True
     kept: Sequence[Kept] | None = None
-    made: Made = field(default_factory=dict)
+    made: Made | None = None
 
     @cached_property
     def gone(self) -> list[str]:

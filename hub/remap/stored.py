@@ -31,7 +31,7 @@ class Lot:
     raws: list[bytes]
     kept: list[Kept]
     block: int
-    made: Made = field(default_factory=dict)
+    made: Made | None = None
 
 
 @dataclass
@@ -39,11 +39,12 @@ class Live:
     """
     Where a stream's raw records are, as last heard of: by block, when each was read (0: not the last word).
 
-    `made` are the hashes of the rows of each table that were made of them.
+    `hashes` are those of the rows that were made of them (see Made), `stamp` says as of when.
     """
 
+    stamp: object = None
     blocks: dict[int, "Numbers[int]"] = field(default_factory=dict)
-    made: dict[int, dict[int, bytearray]] = field(default_factory=dict)
+    hashes: dict[int, dict[int, bytearray]] = field(default_factory=dict)
     count: int = 0
 
     def add(self, block: int, idx: int, read_at: int) -> None:
@@ -62,21 +63,21 @@ def tables(sources: Sources, connection: str, stream: str) -> list[Source]:
 
 def live(store: Store, connection: str, stream: str, *, after: int = 0) -> Live:
     """Find the raw records of a stream that rows, or what no table takes, are made of, behind a block."""
-    found = Live()
     with store.read() as tx:
+        found = Live(tx.stamp())
         for source in tables(Sources.load(tx), connection, stream):
-            made = found.made[source.id] = {}
-            for _, block, idx, read_at, mapped_hash in _rows(tx, _PLACES, (source.id,), after):
+            hashes = found.hashes[source.id] = {}
+            for _, block, idx, read_at, mapped_hash in _walked(tx, _PLACES, (source.id,), after):
                 found.add(block, idx, read_at)
-                if block not in made:
-                    made[block] = bytearray(HASH * raw.BLOCK)
-                made[block][HASH * idx : HASH * (idx + 1)] = mapped_hash
-        for _, block, idx, read_at in _rows(tx, _UNTAKEN, (connection, stream), after):
+                if block not in hashes:
+                    hashes[block] = bytearray(HASH * raw.BLOCK)
+                hashes[block][HASH * idx : HASH * (idx + 1)] = mapped_hash
+        for _, block, idx, read_at in _walked(tx, _UNTAKEN, (connection, stream), after):
             found.add(block, idx, read_at)
     return found
 
 
-def _rows(tx: Tx, sql: str, key: tuple[int | str, ...], after: int) -> Iterator[Any]:
+def _walked(tx: Tx, sql: str, key: tuple[int | str, ...], after: int) -> Iterator[Any]:
     last = ""
     while rows := tx.execute(sql, (*key, last, after, _ROWS)).fetchall():
         yield from rows
@@ -106,4 +107,4 @@ def _read(store: Store, stream: str, places: Live, blocks: Sequence[int]) -> Lot
                 if read_at and record:
                     raws.append(record)
                     kept.append(Kept(read_at, (block, idx)))
-    return Lot(raws, kept, blocks[-1], places.made)
+    return Lot(raws, kept, blocks[-1], Made(places.stamp, places.hashes))

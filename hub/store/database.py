@@ -37,6 +37,8 @@ class Tx(Protocol):
 
     def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Any: ...
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> Any: ...
+    def stamp(self) -> object:
+        """Name the state that a read transaction sees: one of the same name sees the same, nothing was committed."""
 
 
 class Kept(Protocol):

@@ -88,7 +88,12 @@ class Postgres:
         rows: list[Any] = []
 
         def fetch(connection: Connection) -> None:
-            rows[:] = Transaction(connection, self._types).execute(sql, parameters).fetchall()
+            try:
+                rows[:] = Transaction(connection, self._types).execute(sql, parameters).fetchall()
+            except BaseException:
+                if not connection.broken:  # where the server dropped it, another one is asked
+                    connection.close()
+                raise
 
         with self._reading(fetch):
             return rows
@@ -211,6 +216,10 @@ class Transaction:
         elif len(given):
             cursor.executemany(for_postgres(sql), given)
         return cursor
+
+    def stamp(self) -> object:
+        """Name what a read transaction sees; see Tx."""
+        return self.execute("SELECT CAST(pg_current_snapshot() AS text)").fetchone()[0]
 
     def _copy(self, cursor: Cursor, sql: str, given: Columns) -> None:
         kinds = "".join(NOTHING if is_empty(column) else EACH_ROW for column in given.columns)

@@ -67,6 +67,8 @@ class Connection(sqlite3.Connection):
         steps: list[Callable[[], object]] = [partial(one, many, lot) for lot in given.lots()]
         if rest := given.rest():
             steps.append(partial(each, sql, rest))
+        if any(one.done() and one.exception() for one in self._running):
+            self.settle()
         if self._beside is None:
             self._beside = ThreadPoolExecutor(1, "hub-insert")
         try:
@@ -102,6 +104,10 @@ class Connection(sqlite3.Connection):
         if self._running:
             self.settle()
         return super().execute(sql, values)
+
+    def stamp(self) -> object:
+        """Name what a read transaction sees; see Tx."""
+        return id(self), self.execute("PRAGMA data_version").fetchone()[0]
 
     def commit(self) -> None:
         """Commit what all statements did."""
@@ -163,7 +169,7 @@ def _taken(column: Sequence[Any]) -> Sequence[Any]:
 
     For a bytes object it looks for an adapter each time, which takes longer than all that SQLite does with it.
     """
-    if bytes not in (column[0].__class__, column[-1].__class__):
+    if not column or bytes not in (column[0].__class__, column[-1].__class__):
         return column
     return [bytearray(value) if value.__class__ is bytes else value for value in column]
 

@@ -217,7 +217,7 @@ def _acknowledge(response: requests.Response) -> None:
     """
     sock = getattr(getattr(response.raw, "connection", None), "sock", None)
     if sock is not None and _QUICK_ACK is not None:
-        with contextlib.suppress(OSError):  # the answer is there already; reading it goes on as it can
+        with contextlib.suppress(OSError, AttributeError):  # TLS within TLS has none; what came is read all the same
             sock.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
 
