@@ -51,9 +51,12 @@ class Live:
         times = self.blocks.get(block)
         if times is None:
             times = self.blocks[block] = Numbers("q", bytes(8 * raw.BLOCK))
-        if not times[idx]:
+        before = times[idx]
+        if not before:
             self.count += 1
-        times[idx] = max(times[idx], read_at, 1)
+            times[idx] = read_at or 1
+        elif read_at > before:
+            times[idx] = read_at
 
 
 def tables(sources: Sources, connection: str, stream: str) -> list[Source]:
