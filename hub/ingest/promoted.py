@@ -6,6 +6,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from hub.store import Sources, Tx, clock
+from hub.store.columns import Column
 
 if TYPE_CHECKING:
     from hub.mapping import Row
@@ -55,7 +56,6 @@ class Keys:
         return place
 
 
-Column = Iterable[Any]
 _NOTHING: Column = repeat(None)
 
 

@@ -9,10 +9,10 @@ import msgspec
 
 from hub import identity
 from hub.ingest import merged
-from hub.ingest.promoted import Column, Keys, Values
+from hub.ingest.promoted import Keys, Values
 from hub.records import KINDS, birth_ids
 from hub.store import Source, Tx
-from hub.store.columns import Columns
+from hub.store.columns import Column, Columns
 from hub.store.dialect import ANY, array
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class Changed:
         versions = self._versions(rows)
         named = self.new, repeat(source.id), ids, repeat(kind), self.born
         records = Columns([*self._values(rows, self.new, versions), *named])
-        if not tx.inserts_beside:
+        if not tx.inserts_beside:  # what is waited for goes last, what goes on beside first
             states = self._states(rows, versions)
             self.work.blocks.pack(beside=True)
         tx.executemany(_NEW_RECORD, records)
